@@ -1,0 +1,46 @@
+"""The legend of dimension letters, and the contracts that the rooms share.
+
+Letters, used as suffixes of names (``video_BTHWC``) and in jaxtyping annotations:
+
+    B  examples in a batch          T  frames                H, W  pixels (rows, columns)
+    C  channels                     N  actors on screen      L     bytes of text
+    S  script tokens                V  script vocabulary     D     features of a token
+    K  heads or keys                P  patches of a frame    A     features of an attention head
+
+A **Batch** is a flat dict of arrays with a leading B, the same keys whatever the source:
+
+    index       (B,)          int32    address of the example in its source; noise is drawn from it
+    video       (B,T,H,W,3)   uint8    sRGB
+    times       (B,T)         float32  seconds from the first frame
+    text        (B,L)         int32    caption, UTF-8 bytes shifted by 1, zero padded
+    boxes       (B,T,N,4)     float32  actor boxes: centre x, centre y, width, height; 1 is the frame
+    visible     (B,T,N)       float32  1 where the actor is on screen; all 0 where there is no script
+    attributes  (B,N,3)       int32    kind, colour, size: 1 + position in jaxvid.script's lists; 0 unknown
+    background  (B,)          int32    1 + position in jaxvid.script.BACKGROUNDS; 0 unknown
+    tokens      (B,S)         int32    the script under the grammar, zero padded (planner batches only)
+
+Actors are ordered back to front: actor N-1 is drawn over all others.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+Array = jax.Array
+Batch = Mapping[str, Any]
+HostBatch = dict[str, np.ndarray]
+Params = Any
+Metrics = dict[str, jax.Array]
+Reduce = Callable[[Any], Any]
+
+
+class Step(Protocol):
+    """A pure training step: ``step(state, batch, key) -> (state, metrics)``."""
+
+    def __call__(self, state: Any, batch: Batch, key: jax.Array) -> tuple[Any, Metrics]: ...
+
+
+class UserError(Exception):
+    """Bad input. The message is one line that names the fix; commands print it and exit with 2."""
