@@ -1,0 +1,73 @@
+"""What a training carries from step to step: arrays and nothing else.
+
+Modules and optimizers are closed over by the step, so a state is a checkpoint, printable and
+shardable by ``jax.tree.map``. Every leaf is a typed array: a Python number would be weakly typed and
+cost a second compilation.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from jaxvid.typing import Params
+
+
+class PlannerState(struct.PyTreeNode):
+    """Planner training: ``ema`` is the moving average of ``params`` that is used and exported."""
+
+    step: jax.Array
+    params: Params
+    ema: Params
+    opt_state: Any
+
+
+class GanState(struct.PyTreeNode):
+    """Adversarial training. ``critic_params`` holds the frame and the clip critic side by side."""
+
+    step: jax.Array
+    params: Params
+    ema: Params
+    opt_state: Any
+    critic_params: Params
+    critic_opt_state: Any
+
+
+def init_planner(params: Params, tx: optax.GradientTransformation) -> PlannerState:
+    """The state before the first step."""
+    return PlannerState(jnp.int32(0), params, copy(params), tx.init(params))
+
+
+def init_gan(
+    params: Params,
+    critic_params: Params,
+    tx: optax.GradientTransformation,
+    critic_tx: optax.GradientTransformation,
+) -> GanState:
+    """The state before the first step."""
+    return GanState(
+        jnp.int32(0),
+        params,
+        copy(params),
+        tx.init(params),
+        critic_params,
+        critic_tx.init(critic_params),
+    )
+
+
+def copy(tree: Params) -> Params:
+    """New buffers with the same values, so that a donated state never holds one buffer twice."""
+    return jax.tree.map(jnp.array, tree)
+
+
+def ema_update(ema: Params, params: Params, *, decay: float, step: jax.Array) -> Params:
+    """Exponential moving average whose decay grows as (1 + step) / (10 + step) up to ``decay``.
+
+    The ramp keeps the first average from being the random initialisation (as in TensorFlow's
+    ``ExponentialMovingAverage`` with ``num_updates``).
+    """
+    step = step.astype(jnp.float32)
+    rate = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda e, p: e + rate * (p - e), ema, params)
