@@ -1,0 +1,142 @@
+"""The analytic renderer: a script in, its pixels out, at any resolution and length.
+
+Every pixel follows from the script: entities are drawn from their signed distances
+(``jaxvid.shapes``) with one-pixel antialiasing, backgrounds are fixed functions of position.
+Colours are blended in sRGB. Letters beyond the legend: h, w rows and columns of an actor's patch.
+"""
+
+import functools
+import math
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from jaxvid import shapes
+from jaxvid.script import BACKGROUNDS, KINDS, Script, tracks
+from jaxvid.shapes import PALETTE
+
+__all__ = ["BACKGROUND_TONES", "PALETTE", "background", "render"]
+
+# tone -> sRGB of the plain background and of its accent (lower end of the gradient, lines, dark of
+# the texture). Low saturation throughout, so that a saturated entity stands out on all of them.
+BACKGROUND_TONES = {
+    "light": ((236, 238, 241), (196, 202, 211)),
+    "dark": ((50, 53, 62), (26, 28, 35)),
+    "warm": ((233, 214, 190), (206, 181, 154)),
+    "cool": ((126, 143, 162), (91, 107, 127)),
+}
+_CELLS = 4  # of the grid, over height and width
+_LATTICE = ((5, 0.65), (11, 0.35))  # of the texture: knots over the frame, share of the amplitude
+_LIGHT = (1.05, 0.83)  # brightness of an entity at its top and bottom
+_RIM = (0.11, 0.78)  # soft darker outline: its width in half boxes, its brightness
+
+
+def render(
+    script: Script,
+    *,
+    resolution: int | tuple[int, int] | None = None,
+    frames: int | None = None,
+) -> UInt8[np.ndarray, "T H W 3"]:
+    """The clip of a script: all its shots, joined in order.
+
+    Args:
+      resolution: pixels, a number for a square or (height, width); the script's ``size`` if None.
+      frames: of the whole clip, each shot keeping its share of the time; the script's own if None.
+
+    Returns:
+      sRGB from 0 to 255.
+    """
+    H, W = (resolution, resolution) if isinstance(resolution, int) else resolution or script.size
+    total = script.frames if frames is None else frames
+    clips, done = [], 0
+    for i, scene in enumerate(script.scenes):
+        for j, shot in enumerate(scene.shots):
+            # ends of shots are rounded, not their lengths, so that the whole keeps its length
+            first, last = (round(n * total / script.frames) for n in (done, done + shot.frames))
+            done += shot.frames
+            if last > first:
+                clips.append(_render_shot(script, i, j, last - first, (H, W)))
+    return np.concatenate(clips) if len(clips) > 1 else clips[0]
+
+
+def _render_shot(script: Script, i: int, j: int, frames: int, size: tuple[int, int]) -> np.ndarray:
+    boxes_TN4, visible_TN, attributes_N3, place = tracks(script, i, j, frames=frames)
+    canvas_THWC = np.repeat(background(BACKGROUNDS[int(place) - 1], *size)[None], frames, axis=0)
+    for n, (kind, color, _) in enumerate(attributes_N3):
+        if kind and visible_TN[:, n].any():
+            _draw(canvas_THWC, KINDS[kind - 1], PALETTE[color - 1], boxes_TN4[:, n])
+    return (canvas_THWC + np.float32(0.5)).astype(np.uint8)
+
+
+def _draw(canvas_THWC: np.ndarray, kind: str, rgb_3: np.ndarray, box_T4: np.ndarray) -> None:
+    """Blends one actor into the clip, in place; only the pixels around its box are touched."""
+    T, H, W, _ = canvas_THWC.shape
+    cx_T, cy_T, w_T, h_T = box_T4.T * np.array([[W], [H], [W], [H]], np.float32)  # in pixels
+    # the smallest patch that holds the box and a pixel of soft edge in every frame
+    left_T, top_T = (np.floor(c - s / 2).astype(int) - 1 for c, s in ((cx_T, w_T), (cy_T, h_T)))
+    w, h = min(W, math.ceil(w_T.max()) + 3), min(H, math.ceil(h_T.max()) + 3)
+    left_T, top_T = np.clip(left_T, 0, W - w), np.clip(top_T, 0, H - h)
+    cols_Tw = left_T[:, None] + np.arange(w)
+    rows_Th = top_T[:, None] + np.arange(h)
+    x_Tw = ((cols_Tw + 0.5 - cx_T[:, None]) * (2 / w_T[:, None])).astype(np.float32)
+    y_Th = ((rows_Th + 0.5 - cy_T[:, None]) * (2 / h_T[:, None])).astype(np.float32)
+
+    distance_Thw = shapes.signed_distance(kind, x_Tw[:, None, :], y_Th[:, :, None])
+    pixel_T = 2 / np.sqrt(w_T * h_T)
+    alpha_Thw = shapes.coverage(distance_Thw, pixel_T[:, None, None])
+    top, bottom = _LIGHT
+    light_Th = top + np.clip((y_Th + 1) / 2, 0, 1) * np.float32(bottom - top)
+    width, rim = _RIM
+    rim_Thw = 1 - (1 - rim) * np.clip(1 + distance_Thw / np.float32(width), 0, 1)
+    light_Thw = light_Th[:, :, None] * rim_Thw
+    color_ThwC = np.minimum(light_Thw[..., None] * rgb_3.astype(np.float32), 255)
+
+    at = np.arange(T)[:, None, None], rows_Th[:, :, None], cols_Tw[:, None, :]
+    under_ThwC = canvas_THWC[at]
+    canvas_THWC[at] = under_ThwC + alpha_Thw[..., None] * (color_ThwC - under_ThwC)
+
+
+@functools.lru_cache(maxsize=64)
+def background(name: str, height: int, width: int) -> Float32[np.ndarray, "H W 3"]:
+    """A background without entities, sRGB from 0 to 255, read-only (it is cached)."""
+    tone, pattern = name.split("_")
+    plain, accent = (np.array(rgb, np.float32) for rgb in BACKGROUND_TONES[tone])
+    y_H, x_W = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
+    if pattern == "gradient":
+        mix_HW = np.broadcast_to(y_H[:, None], (height, width))
+    elif pattern == "grid":
+        mix_HW = np.maximum(_lines(y_H, height)[:, None], _lines(x_W, width)[None, :])
+    elif pattern == "noise":
+        octaves = [share * _value_noise(knots, y_H, x_W) for knots, share in _LATTICE]
+        mix_HW = np.sum(octaves, axis=0)
+    else:
+        mix_HW = np.zeros((height, width))
+    image_HWC = plain + np.asarray(mix_HW, np.float32)[..., None] * (accent - plain)
+    image_HWC.setflags(write=False)
+    return image_HWC
+
+
+def _lines(at: np.ndarray, pixels: int) -> np.ndarray:
+    """1 on the lines between the cells of the grid, 0 elsewhere, antialiased over a pixel.
+
+    A line is 1/32 of the frame wide and begins where its cell does: whole pixels at 32, 64, 128.
+    """
+    line = np.arange(1, _CELLS) / _CELLS + 1 / 64
+    distance = np.abs(at[:, None] - line).min(1)
+    return np.clip((1 / 64 - distance) * pixels + 0.5, 0, 1)
+
+
+def _value_noise(knots: int, y_H: np.ndarray, x_W: np.ndarray) -> np.ndarray:
+    """Smooth noise from 0 to 1: random values at knots, interpolated by smoothstep."""
+    values = np.random.default_rng(knots).random((knots + 2, knots + 2))
+
+    def between(at: np.ndarray) -> np.ndarray:  # weights of the knots, one row a position
+        index = np.floor(at * knots).astype(int)
+        part = at * knots - index
+        part = part * part * (3 - 2 * part)
+        weights = np.zeros((len(at), knots + 2))
+        weights[np.arange(len(at)), index] = 1 - part
+        weights[np.arange(len(at)), index + 1] = part
+        return weights
+
+    return between(y_H) @ values @ between(x_W).T

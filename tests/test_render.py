@@ -1,0 +1,135 @@
+"""Laws of the renderer: the script determines the pixels, at any size and length."""
+
+import colorsys
+
+import numpy as np
+import pytest
+
+from jaxvid.data.render import background, render
+from jaxvid.script import BACKGROUNDS, EXTENTS, KINDS, Actor, Entity, Scene, Script, Shot
+from jaxvid.shapes import PALETTE
+
+
+def box(x: float, y: float, width: float) -> tuple[float, float, float, float]:
+    return x - width / 2, y - width / 2, width, width
+
+
+def one(
+    kind: str = "circle", motion: str = "right", frames: int = 4, place: str = "dark_plain"
+) -> Script:
+    actor = Actor("e0", motion, box(0.3, 0.5, 0.4), box(0.7, 0.5, 0.4))
+    return Script(
+        (Entity("e0", kind, "red", "medium"),), (Scene(place, (Shot(frames, (actor,)),)),)
+    )
+
+
+def changed(script: Script, size: int | tuple[int, int]) -> np.ndarray:
+    """Pixels (T,H,W) that the entities touch."""
+    H, W = (size, size) if isinstance(size, int) else size
+    empty = (background(script.scenes[0].background, H, W) + 0.5).astype(np.uint8)
+    return (render(script, resolution=size) != empty).any(-1)
+
+
+@pytest.mark.parametrize("size", [7, 32, 64, (48, 80)])
+def test_shape_type_and_resolution(size: int | tuple[int, int]) -> None:
+    video = render(one(), resolution=size)
+    assert video.shape == (4, *((size, size) if isinstance(size, int) else size), 3)
+    assert video.dtype == np.uint8
+
+
+def test_defaults_are_the_scripts_own() -> None:
+    assert render(one(frames=5)).shape == (5, 32, 32, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [32, (64, 96)])
+def test_an_entity_fills_its_box_and_nothing_outside(
+    kind: str, size: int | tuple[int, int]
+) -> None:
+    H, W = (size, size) if isinstance(size, int) else size
+    mask_THW = changed(one(kind), size)
+    for t, cx in enumerate(np.linspace(0.3, 0.7, 4)):
+        for profile, centre, pixels in ((mask_THW[t].any(0), cx, W), (mask_THW[t].any(1), 0.5, H)):
+            first, last = np.flatnonzero(profile)[[0, -1]]
+            assert abs(first - (centre - 0.2) * pixels) <= 1.6
+            assert abs(last + 1 - (centre + 0.2) * pixels) <= 1.6
+
+
+def test_a_resolution_is_the_average_of_twice_it() -> None:
+    """Antialiasing: what is drawn at 32 pixels is what a camera of 32 pixels would see."""
+    for kind in KINDS:
+        fine = render(one(kind), resolution=128).astype(float)
+        coarse = fine.reshape(4, 32, 4, 32, 4, 3).mean((2, 4))
+        error = np.abs(render(one(kind), resolution=32) - coarse)
+        assert error.mean() < 0.7
+        assert error.max() < 64
+
+
+def test_length_resamples_time_and_keeps_the_ends() -> None:
+    long, short = render(one(frames=9)), render(one(frames=9), frames=5)
+    np.testing.assert_array_equal(short, long[::2])
+
+
+def test_shots_are_joined_in_order_and_share_the_time() -> None:
+    first, second = one(frames=4), one("star", "left", frames=8, place="light_grid")
+    both = Script(
+        (Entity("e0", "circle", "red", "medium"), Entity("e1", "star", "red", "medium")),
+        (
+            first.scenes[0],
+            Scene("light_grid", (Shot(8, (Actor("e1", "left", *_ends(second)),)),)),
+        ),
+    )
+    video = render(both)
+    np.testing.assert_array_equal(video[:4], render(first))
+    np.testing.assert_array_equal(video[4:], render(second))
+    assert [len(render(both, frames=n)) for n in (1, 2, 5, 12, 31)] == [1, 2, 5, 12, 31]
+    np.testing.assert_array_equal(render(both, frames=24)[:8], render(first, frames=8))
+
+
+def _ends(script: Script) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    actor = script.scenes[0].shots[0].actors[0]
+    return actor.start, actor.end
+
+
+def test_nearer_actors_hide_farther_ones_whatever_their_order() -> None:
+    entities = Entity("e0", "square", "red", "large"), Entity("e1", "square", "blue", "small")
+    still = box(0.5, 0.5, 0.56), box(0.5, 0.5, 0.28)
+    actors = tuple(
+        Actor(f"e{i}", "still", b, b, z) for i, (b, z) in enumerate(zip(still, (0, 1), strict=True))
+    )
+    for order in (actors, actors[::-1]):
+        video = render(Script(entities, (Scene("light_plain", (Shot(2, order),)),)))
+        r, _, b = video[0, 16, 16]
+        assert b > r + 60
+    flipped = tuple(Actor(a.entity, a.motion, a.start, a.end, 1 - a.z) for a in actors)
+    r, _, b = render(Script(entities, (Scene("light_plain", (Shot(2, flipped),)),)))[0, 16, 16]
+    assert r > b + 60
+
+
+def test_no_actor_is_the_background() -> None:
+    empty = Script((), (Scene("cool_noise", (Shot(3),)),))
+    assert (render(empty) == render(empty)[0]).all()
+
+
+def test_backgrounds_differ_and_are_pale_beside_entities() -> None:
+    images = np.stack([background(name, 32, 32) for name in BACKGROUNDS])
+    for i in range(len(images)):
+        for j in range(i):
+            assert np.abs(images[i] - images[j]).mean() > 3, (BACKGROUNDS[i], BACKGROUNDS[j])
+    chroma = images.max(-1) - images.min(-1)
+    entity_chroma = PALETTE.max(-1).astype(int) - PALETTE.min(-1)
+    assert chroma.max() < 0.5 * entity_chroma.min()
+    for rgb in PALETTE.astype(float):  # also when darkened to its rim
+        for shade in (1.0, 0.7):
+            assert np.linalg.norm(images - rgb * shade, axis=-1).min() > 45, rgb
+    assert min(colorsys.rgb_to_hsv(*(rgb / 255))[1] for rgb in PALETTE) > 0.5
+
+
+def test_backgrounds_cannot_be_spoilt() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        background("warm_grid", 32, 32)[0, 0] = 0
+
+
+def test_extents_are_told_apart_at_32_pixels() -> None:
+    widths = sorted(EXTENTS.values())
+    assert min(b / a for a, b in zip(widths, widths[1:], strict=False)) > 1.35
