@@ -1,0 +1,188 @@
+"""The embedded data: captioned scenes, each a deterministic function of (seed, split, index).
+
+One actor (60 %) or two of different colours before one background. ``heldout`` shows combinations
+of kind, colour and motion that ``train`` and ``test`` never show; ``test`` shows other scenes than
+``train``. Centres lie on multiples of 1/32 of the frame and widths are the sizes' own, so that the
+planner's grammar writes a script without loss.
+"""
+
+import functools
+import zlib
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from jaxvid.data.render import render
+from jaxvid.script import (
+    BACKGROUNDS,
+    COLORS,
+    DIRECTIONS,
+    EXTENTS,
+    KINDS,
+    MOTIONS,
+    SIZES,
+    Actor,
+    Box,
+    Entity,
+    Scene,
+    Script,
+    Shot,
+    path,
+)
+from jaxvid.typing import UserError
+
+if TYPE_CHECKING:
+    from jaxvid.data.source import Example
+
+Split = Literal["train", "test", "heldout"]
+SPLITS: tuple[Split, ...] = ("train", "test", "heldout")
+Combination = tuple[str, str, str]  # kind, colour, motion
+
+_GRID = 32  # centres are multiples of 1/_GRID
+_TWO_ACTORS = 0.4
+_HELDOUT = 10  # one combination in so many is held out
+_TRAVEL = (8, 16)  # least and most travel, in steps of the grid
+_RADIUS = (5, 9)  # of an orbit
+_HIDDEN = (
+    0.3,
+    0.6,
+)  # most of the rear actor's box behind the front one: mean, and in the worst frame
+
+
+@functools.cache
+def combinations(split: Split) -> tuple[Combination, ...]:
+    """All (kind, colour, motion) that actors of a split may have; 10 % belong to ``heldout``."""
+    every = [(kind, color, motion) for kind in KINDS for color in COLORS for motion in MOTIONS]
+    held = [zlib.crc32(" ".join(triple).encode()) % _HELDOUT == 0 for triple in every]
+    return tuple(t for t, out in zip(every, held, strict=True) if out == (split == "heldout"))
+
+
+def sample_script(
+    seed: int,
+    split: Split,
+    index: int,
+    *,
+    frames: int = 16,
+    fps: float = 8.0,
+    resolution: int = 32,
+) -> Script:
+    """The script of one scene; the same arguments give the same scene on any machine.
+
+    ``frames``, ``fps`` and ``resolution`` change only how the scene is sampled, not what happens.
+    """
+    rng = np.random.default_rng((seed, SPLITS.index(split), index))
+    background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))]
+    count = 2 if rng.random() < _TWO_ACTORS else 1
+    while True:  # until the two differ in colour and both can be seen
+        pairs = [_sample_actor(rng, split, n) for n in range(count)]
+        entities, actors = zip(*pairs, strict=True)
+        if count == 1 or (entities[0].color != entities[1].color and _readable(actors)):
+            break
+    shot = Shot(frames, tuple(actors))
+    return Script(tuple(entities), (Scene(background, (shot,)),), fps, (resolution, resolution))
+
+
+def _sample_actor(rng: np.random.Generator, split: Split, n: int) -> tuple[Entity, Actor]:
+    choices = combinations(split)
+    kind, color, motion = choices[rng.integers(len(choices))]
+    size = SIZES[rng.integers(len(SIZES))]
+    start, end = _sample_boxes(rng, motion, EXTENTS[size])
+    return Entity(f"e{n}", kind, color, size), Actor(f"e{n}", motion, start, end, z=n)
+
+
+def _sample_boxes(rng: np.random.Generator, motion: str, extent: float) -> tuple[Box, Box]:
+    """First and last box of a motion, the whole way inside the frame."""
+    low = int(np.ceil(extent / 2 * _GRID))  # the centres that keep the box inside
+    high = _GRID - low
+
+    def axis(step: int, travel: int) -> tuple[int, int]:
+        """Start and end of a centre that goes ``step * travel`` along one axis."""
+        less = int(rng.integers(low, high - abs(step) * travel + 1))
+        more = less + abs(step) * travel
+        return (less, more) if step > 0 else (more, less)
+
+    travel = int(rng.integers(_TRAVEL[0], min(_TRAVEL[1], high - low) + 1))
+    if motion in DIRECTIONS:
+        (dx, dy) = DIRECTIONS[motion]
+        (x0, x1), (y0, y1) = axis(dx, travel), axis(dy, travel)
+    elif motion == "bounce":
+        (x0, x1), (y0, y1) = axis(0, 0), axis(-1, travel)
+    elif motion == "orbit":
+        r = int(rng.integers(_RADIUS[0], min(_RADIUS[1], (high - low) // 2) + 1))
+        x0 = x1 = int(rng.integers(low + r, high - r + 1))
+        y1 = int(rng.integers(low + r, high - r + 1))
+        y0 = y1 - r
+    else:
+        (x0, x1), (y0, y1) = axis(0, 0), axis(0, 0)
+    first, last = {"zoom_in": (0.5, 1.0), "zoom_out": (1.0, 0.5)}.get(motion, (1.0, 1.0))
+    return _box(x0, y0, extent * first), _box(x1, y1, extent * last)
+
+
+def _box(x: int, y: int, width: float) -> Box:
+    return x / _GRID - width / 2, y / _GRID - width / 2, width, width
+
+
+def _readable(actors: tuple[Actor, ...]) -> bool:
+    """Whether enough of the rear actor shows: they may pass, but one must not hide the other."""
+    u_T = np.linspace(0, 1, 16)
+    back_T4, front_T4 = (path(actor, u_T) for actor in actors)
+    gap_T2 = np.abs(back_T4[:, :2] - front_T4[:, :2])
+    reach_T2 = (back_T4[:, 2:] + front_T4[:, 2:]) / 2
+    both_T2 = np.clip(reach_T2 - gap_T2, 0, np.minimum(back_T4[:, 2:], front_T4[:, 2:]))
+    hidden_T = both_T2.prod(1) / back_T4[:, 2:].prod(1)
+    mean, worst = _HIDDEN
+    return bool(hidden_T.mean() <= mean and hidden_T.max() <= worst)
+
+
+class Scenes:
+    """The embedded data as a source: ``Scenes(...)[i]`` is an ``Example``.
+
+    Captions are by turns English (even indices) and Chinese (odd). Random access, picklable.
+    """
+
+    name = "scenes"
+
+    def __init__(
+        self,
+        split: Split = "train",
+        *,
+        seed: int = 0,
+        resolution: int = 32,
+        frames: int = 16,
+        fps: float = 8.0,
+        length: int = 20_000,
+    ) -> None:
+        if split not in SPLITS:
+            raise UserError(f"split {split!r} is not known; use one of {', '.join(SPLITS)}")
+        self.split, self.seed, self.length = split, seed, length
+        self.resolution, self.frames, self.fps = resolution, frames, fps
+
+    def __repr__(self) -> str:
+        return (
+            f"Scenes({self.split!r}, seed={self.seed}, resolution={self.resolution}, "
+            f"frames={self.frames}, fps={self.fps}, length={self.length})"
+        )
+
+    def __len__(self) -> int:
+        return self.length
+
+    def script(self, index: int) -> Script:
+        """The script alone, many times faster than the whole example."""
+        return sample_script(
+            self.seed,
+            self.split,
+            range(self.length)[index],
+            frames=self.frames,
+            fps=self.fps,
+            resolution=self.resolution,
+        )
+
+    def __getitem__(self, index: int) -> "Example":
+        from jaxvid.data import captions
+        from jaxvid.data.source import Example
+
+        index = range(self.length)[index]  # IndexError past the end; negative counts from the end
+        script = self.script(index)
+        rng = np.random.default_rng((self.seed, SPLITS.index(self.split), index, 1))
+        caption = captions.caption(script, rng, language="zh" if index % 2 else "en")
+        return Example(video=render(script), caption=caption, fps=self.fps, script=script)
