@@ -4,11 +4,11 @@ A sentence names the background, the number of actors and then, from back to fro
 
     background actors (kind color size motion travel x y){1,2}
 
-``x y`` is the centre of the first box on a grid of 1/32 of the frame; ``travel``, in the same unit,
-is how far the centre goes along the motion's direction (bounce: how high; orbit: the radius, and the
-first centre is the top of the circle; still and zooms: 0). The last box follows from these, so the
-direction of the boxes cannot contradict the motion. Boxes are as wide and high as
-``script.EXTENTS[size]``; a zoom runs between half of it and all of it.
+``x y`` is the centre of the first box on a grid of 1/32 of the frame; ``travel``, in that unit, is
+how far the centre goes along the motion's direction (bounce: how high; orbit: the radius, and the
+first centre is the top of the circle; still and zooms: 0). The last box follows from these, so that
+direction and motion cannot disagree. Boxes are as wide and high as ``script.EXTENTS[size]``; a zoom
+runs between half of it and all of it.
 
 ``tables`` is a deterministic automaton: whatever is drawn from the tokens that it allows ends
 within ``LENGTH`` tokens and decodes to a script that passes ``script.validate``, with every box
@@ -193,7 +193,7 @@ def _actor_tokens(entity: Entity, actor: Actor) -> list[str]:
     x, y = round(ax), round(ay)
     travel = round(max(abs(bx - ax), abs(by - ay)))
     boxes = place(entity.size, actor.motion, travel, x, y)
-    off = np.abs(np.array(boxes) - np.array([actor.start, actor.end])).max()
+    off = max(abs(p - q) for p, q in zip(sum(boxes, ()), actor.start + actor.end, strict=True))
     if off > 1e-4:
         raise UserError(
             f"grammar: the boxes of {actor.entity!r} are {off:.3f} off what {entity.size} and "
@@ -207,10 +207,10 @@ def check(tokens: np.ndarray) -> None:
     """Raises UserError naming the first token of int (LENGTH,) that the automaton forbids."""
     if tokens.shape != (LENGTH,):
         raise UserError(f"grammar: tokens have shape {tokens.shape}; they must have ({LENGTH},)")
-    state = START
+    next_state, state = tables().next_state, START
     for position, token in enumerate(tokens.tolist()):
         known = 0 <= token < VOCABULARY
-        state = int(tables().next_state[state, token]) if known else -1
+        state = int(next_state[state, token]) if known else -1
         if state < 0:
             name = TOKENS[token] if known else token
             raise UserError(
