@@ -1,0 +1,364 @@
+"""Video and image files as arrays: one reader for mp4, mkv, avi, webm, mov, gif, webp and numbered
+images.
+
+Films are decoded by PyAV directly: imageio's plugin for it runs the garbage collector at every
+close, which in a JAX process costs more than decoding a small clip, and cannot scale inside the
+decoder. GIF, WebP and images are decoded by Pillow, as in imageio. The content decides, not the
+file name. Whatever is wrong with a file, the answer is ``BadVideo`` with the path and the reason.
+"""
+
+import fractions
+import io
+import math
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxvid.data import transforms
+from jaxvid.typing import UserError
+
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".webm", ".mov", ".m4v", ".gif", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+MAX_PIXELS = 2**26  # of a frame: 8192 x 8192
+MAX_BYTES = 2**31  # of the frames that are returned
+MAX_FPS = 1000.0
+IMAGE_FPS = 8.0  # of numbered images, which do not say
+
+# What FFmpeg may open: films only, never playlists, which name other files or addresses.
+_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,ogg,flv,asf"
+_PICTURES = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
+
+
+class BadVideo(UserError):
+    """A file that cannot be decoded: ``path`` and ``reason``, one line."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = str(path), reason
+
+
+class _Frame(NamedTuple):
+    time: float  # seconds
+    duration: float
+    pixels: Callable[[], np.ndarray]  # (H,W,3) uint8; called only for frames that are kept
+
+
+class _Film(NamedTuple):
+    fps: float | None  # as the header claims, None where it makes no sense
+    expected: int  # frames as the header claims, 0 where it does not
+    frames: Iterator[_Frame]
+
+
+def read_video(
+    path: str | pathlib.Path,
+    *,
+    resolution: int | None = None,
+    fps: float | int | None = None,
+    max_frames: int | None = None,
+) -> tuple[np.ndarray, float]:
+    """Reads a file, or a folder of numbered images, into ``(T,H,W,3)`` uint8 sRGB and frames a
+    second.
+
+    ``resolution``: scale the short side to it and crop the middle square, while decoding.
+    ``fps``: a faster source is resampled to it by its time stamps; a slower one keeps its own rate.
+    ``max_frames``: read no more than the first ones.
+    Transparent parts become white; rotated films (phones) are turned upright.
+    Raises BadVideo for everything that cannot be decoded, before decoding where the header tells.
+    """
+    path = pathlib.Path(path)
+    try:
+        film = _open(path, resolution)
+        return _collect(path, film, fps, max_frames)
+    except UserError:
+        raise
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"reading videos needs PyAV and Pillow; pip install av pillow ({error})"
+        ) from None
+    except Exception as error:  # decoders raise anything: six types were seen in 240 damaged files
+        raise BadVideo(path, f"cannot be decoded ({_brief(error)})") from error
+
+
+def read_image(source: str | pathlib.Path | bytes) -> np.ndarray:
+    """Reads an image file, or its bytes, into ``(H,W,3)`` uint8 sRGB, upright. Raises BadVideo."""
+    from PIL import ImageOps
+
+    name = "image" if isinstance(source, bytes) else source
+    if not isinstance(source, bytes) and not pathlib.Path(source).is_file():
+        raise BadVideo(name, "no such image file")
+    try:
+        with _open_picture(source) as picture:
+            return _flatten(ImageOps.exif_transpose(picture))
+    except UserError:
+        raise
+    except Exception as error:
+        raise BadVideo(name, f"cannot be read as an image ({_brief(error)})") from error
+
+
+def numbered_images(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The images of a folder in order, if all their names end in a number; [] otherwise."""
+    images = [
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in IMAGE_SUFFIXES
+        and not file.name.startswith(".")
+        and file.is_file()
+    ]
+    numbers = {file: re.findall(r"\d+", file.stem)[-1:] for file in images}
+    if not images or not all(n and file.stem.endswith(n[0]) for file, n in numbers.items()):
+        return []
+    if images[0].suffix.lower() == ".webp" and any(map(_is_animation, images)):
+        return []  # a folder of short animations, each its own clip
+    return sorted(images, key=lambda file: (int(numbers[file][0]), file.name))
+
+
+def _open(path: pathlib.Path, resolution: int | None) -> _Film:
+    if path.is_dir():
+        return _open_folder(path, resolution)
+    if not path.is_file():
+        raise BadVideo(path, "no such file")
+    with path.open("rb") as file:
+        head = file.read(12)
+    if not head:
+        raise BadVideo(path, "the file is empty")
+    if head[:4] == b"GIF8" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return _open_animation(path, resolution)
+    return _open_film(path, resolution)
+
+
+def _collect(
+    path: pathlib.Path, film: _Film, fps: float | int | None, max_frames: int | None
+) -> tuple[np.ndarray, float]:
+    resample = fps is not None and (film.fps is None or film.fps > fps * 1.001)
+    kept: list[np.ndarray] = []
+    times: list[float] = []
+    size = 0
+    for time, frame_HWC in _hold(film.frames, fps) if resample and fps else _all(film.frames):
+        size += frame_HWC.nbytes
+        if size > MAX_BYTES:
+            raise BadVideo(
+                path, f"is over {MAX_BYTES >> 30} GiB decoded; cut it into shorter clips"
+            )
+        if kept and frame_HWC.shape != kept[0].shape:
+            raise BadVideo(path, f"frame {len(kept)} has another size than the first frame")
+        kept.append(frame_HWC)
+        times.append(time)
+        if max_frames is not None and len(kept) >= max_frames:
+            break
+    if not kept:
+        raise BadVideo(path, "has no frames")
+    if not resample and max_frames is None and len(kept) < 0.9 * film.expected - 1:
+        raise BadVideo(path, f"is truncated: {len(kept)} of {film.expected} frames can be read")
+    video_THWC = np.stack(kept)
+    return video_THWC, float(fps) if resample and fps else _rate(film.fps, times)
+
+
+def _all(frames: Iterable[_Frame]) -> Iterator[tuple[float, np.ndarray]]:
+    for frame in frames:
+        yield frame.time, frame.pixels()
+
+
+def _hold(frames: Iterable[_Frame], fps: float | int) -> Iterator[tuple[float, np.ndarray]]:
+    """What is on screen at 0, 1/fps, 2/fps...: each frame stands until the next one comes."""
+    k, origin, shown = 0, 0.0, None
+    for frame in frames:
+        if shown is None:
+            origin = frame.time
+        else:
+            while origin + k / fps < frame.time - 2e-3:  # some containers round to milliseconds
+                yield k / fps, shown.pixels()
+                k += 1
+        shown = frame
+    while shown is not None and (k == 0 or origin + k / fps < shown.time + shown.duration - 2e-3):
+        yield k / fps, shown.pixels()
+        k += 1
+
+
+def _rate(claimed: float | None, times: list[float]) -> float:
+    """The header's frame rate where the time stamps bear it out, else theirs."""
+    span = times[-1] - times[0]
+    measured = (len(times) - 1) / span if span > 0 else None
+    if claimed is not None and (measured is None or abs(measured / claimed - 1) < 0.1):
+        return claimed
+    return min(measured, MAX_FPS) if measured else IMAGE_FPS
+
+
+def _check_size(path: object, width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise BadVideo(path, f"has an impossible frame size of {width} x {height}")
+    if width * height > MAX_PIXELS:
+        raise BadVideo(
+            path, f"frames of {width} x {height} are too large; at most {MAX_PIXELS} pixels"
+        )
+
+
+def _check_total(path: object, height: int, width: int, frames: float | int) -> None:
+    if height * width * 3 * frames > MAX_BYTES:
+        raise BadVideo(
+            path,
+            f"{frames:.0f} frames of {width} x {height} are over {MAX_BYTES >> 30} GiB decoded;"
+            " cut it, or read it at a lower resolution",
+        )
+
+
+def _open_film(path: pathlib.Path, resolution: int | None) -> _Film:
+    import av
+
+    # "file:" keeps FFmpeg from taking a colon in the name for a protocol
+    container = av.open(f"file:{path}", options={"format_whitelist": _DEMUXERS})
+    try:
+        streams = container.streams.video
+        if not streams:
+            raise BadVideo(path, "has no video, only sound or data")
+        stream = streams[0]
+        _check_size(path, stream.codec_context.width, stream.codec_context.height)
+        fps = _plausible(stream.average_rate) or _plausible(stream.guessed_rate)
+        expected = stream.frames or 0
+        if resolution is None:
+            seconds = float((container.duration or 0) / 1e6)
+            length = expected or seconds * (fps or 0)
+            _check_total(path, stream.codec_context.height, stream.codec_context.width, length)
+    except BaseException:
+        container.close()
+        raise
+    return _Film(fps, expected, _film_frames(path, container, resolution, fps or IMAGE_FPS))
+
+
+def _plausible(rate: fractions.Fraction | None) -> float | None:
+    value = float(rate) if rate else 0.0
+    return value if math.isfinite(value) and 0 < value <= MAX_FPS else None
+
+
+def _film_frames(
+    path: pathlib.Path, container: Any, resolution: int | None, fps: float
+) -> Iterator[_Frame]:
+    with container:
+        size = None
+        for i, frame in enumerate(container.decode(video=0)):
+            _check_size(path, frame.width, frame.height)  # a stream may change its size on the way
+            size = size or (frame.width, frame.height)
+            time = i / fps if frame.time is None else float(frame.time)
+            pixels = _scaler(path, frame, size, resolution)
+            yield _Frame(time, 1 / fps, pixels)
+
+
+def _scaler(
+    path: pathlib.Path, frame: Any, size: tuple[int, int], resolution: int | None
+) -> Callable[[], np.ndarray]:
+    def pixels() -> np.ndarray:
+        width, height = size
+        if resolution is not None:
+            scale = resolution / min(width, height)
+            width, height = (max(resolution, round(side * scale)) for side in (width, height))
+            _check_size(path, width, height)
+        shrinks = width < frame.width
+        rgb = frame.reformat(
+            width=width,
+            height=height,
+            format="rgb24",
+            interpolation="AREA" if shrinks else "BICUBIC",
+        ).to_ndarray()
+        if resolution is not None:
+            rgb = transforms.centre_square(rgb[None])[0]
+        turns = round(getattr(frame, "rotation", 0) / 90)
+        return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+    return pixels
+
+
+def _open_animation(path: pathlib.Path, resolution: int | None) -> _Film:
+    with _open_picture(path) as picture:
+        count = getattr(picture, "n_frames", 1)
+        width, height = picture.size
+    side = resolution or 0
+    _check_total(path, side or height, side or width, count)
+    if width * height * count > 2**33:
+        raise BadVideo(path, f"{count} frames of {width} x {height} are too many to decode; cut it")
+    delays = _delays(path, count)
+    total = sum(delays)
+    fps = _plausible(fractions.Fraction(count / total)) if total > 0 else None
+    return _Film(fps, count, _animation_frames(path, resolution, delays))
+
+
+def _delays(path: pathlib.Path, count: int) -> list[float]:
+    """Seconds that each frame stands. Viewers show delays under 20 ms, and none, as 100 ms."""
+    delays = []
+    with _open_picture(path) as picture:
+        for i in range(count):
+            picture.seek(i)
+            if picture.format == "WEBP":
+                picture.load()  # only then is its delay known
+            delay = float(picture.info.get("duration", 0)) / 1000
+            delays.append(delay if delay >= 0.02 or picture.format == "WEBP" and delay > 0 else 0.1)
+    return delays
+
+
+def _animation_frames(
+    path: pathlib.Path, resolution: int | None, delays: list[float]
+) -> Iterator[_Frame]:
+    time = 0.0
+    with _open_picture(path) as picture:
+        for i, delay in enumerate(delays):
+            picture.seek(i)
+            frame_HWC = _flatten(picture)
+            if resolution is not None:
+                frame_HWC = transforms.fit(frame_HWC[None], resolution)[0]
+            yield _Frame(time, delay, lambda frame_HWC=frame_HWC: frame_HWC)  # type: ignore[misc]
+            time += delay
+
+
+def _open_folder(path: pathlib.Path, resolution: int | None) -> _Film:
+    files = numbered_images(path)
+    if not files:
+        raise BadVideo(path, "is a folder without numbered images, such as 000.png, 001.png")
+
+    def load(file: pathlib.Path) -> np.ndarray:
+        frame_HWC = read_image(file)
+        return frame_HWC if resolution is None else transforms.fit(frame_HWC[None], resolution)[0]
+
+    frames = (
+        _Frame(i / IMAGE_FPS, 1 / IMAGE_FPS, lambda file=file: load(file))  # type: ignore[misc]
+        for i, file in enumerate(files)
+    )
+    return _Film(IMAGE_FPS, len(files), frames)
+
+
+def _open_picture(source: str | pathlib.Path | bytes) -> Any:
+    from PIL import Image
+
+    target = io.BytesIO(source) if isinstance(source, bytes) else source
+    picture = Image.open(target, formats=_PICTURES)  # reads the header only
+    try:
+        _check_size("image" if isinstance(source, bytes) else source, *picture.size)
+    except BaseException:
+        picture.close()
+        raise
+    return picture
+
+
+def _flatten(picture: Any) -> np.ndarray:
+    """Pillow's current frame as (H,W,3) uint8 on white."""
+    from PIL import Image
+
+    if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip, not scale
+        grey_HW = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey_HW[..., None], 3, axis=-1)
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        picture = Image.alpha_composite(white, rgba)
+    return np.array(picture.convert("RGB"))
+
+
+def _is_animation(file: pathlib.Path) -> bool:
+    with file.open("rb") as stream:
+        head = stream.read(21)
+    return len(head) == 21 and head[12:16] == b"VP8X" and bool(head[20] & 2)
+
+
+def _brief(error: Exception) -> str:
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text[:200]}"
