@@ -6,6 +6,7 @@ downwards; every shape touches all four sides.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -95,3 +96,48 @@ def coverage(distance: np.ndarray, pixel: float | np.ndarray) -> np.ndarray:
     ``pixel`` is the side of a pixel in the units of ``distance``.
     """
     return np.clip(0.5 - distance / pixel, 0, 1)
+
+
+class Patch(NamedTuple):
+    """The pixels around a moving box: where they are in the frame and in the box.
+
+    Letters: h, w rows and columns of the patch, the same in every frame.
+    """
+
+    rows_Th: np.ndarray  # int, in the frame
+    cols_Tw: np.ndarray
+    x_Tw: np.ndarray  # float32, in the box: -1 to 1 between its sides
+    y_Th: np.ndarray
+    pixel_T: np.ndarray  # side of a pixel in the units of x and y
+
+    def distance_Thw(self, kind: str) -> np.ndarray:
+        """Signed distance of each pixel's centre to the outline of ``kind``."""
+        return signed_distance(kind, self.x_Tw[:, None, :], self.y_Th[:, :, None])
+
+    def coverage_Thw(self, distance_Thw: np.ndarray) -> np.ndarray:
+        """How much of each pixel the shape covers."""
+        return coverage(distance_Thw, self.pixel_T[:, None, None])
+
+    @property
+    def at(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Indexes ``video_THW`` to give the patch, (T, h, w)."""
+        T = len(self.rows_Th)
+        return np.arange(T)[:, None, None], self.rows_Th[:, :, None], self.cols_Tw[:, None, :]
+
+
+def patch(box_T4: np.ndarray, height: int, width: int) -> Patch:
+    """The smallest patch of a (height, width) clip that holds the box and a pixel of soft edge.
+
+    ``box_T4``: centre x, centre y, width, height in fractions of the frame.
+    """
+    scale = np.array([width, height, width, height], np.float32)
+    cx_T, cy_T, w_T, h_T = (np.asarray(box_T4, np.float32) * scale).T
+    w, h = (min(n, math.ceil(s.max()) + 3) for n, s in ((width, w_T), (height, h_T)))
+    left_T, top_T = (
+        np.clip(np.floor(c - s / 2).astype(int) - 1, 0, n)
+        for c, s, n in ((cx_T, w_T, width - w), (cy_T, h_T, height - h))
+    )
+    cols_Tw, rows_Th = left_T[:, None] + np.arange(w), top_T[:, None] + np.arange(h)
+    x_Tw = ((cols_Tw + 0.5 - cx_T[:, None]) * (2 / w_T[:, None])).astype(np.float32)
+    y_Th = ((rows_Th + 0.5 - cy_T[:, None]) * (2 / h_T[:, None])).astype(np.float32)
+    return Patch(rows_Th, cols_Tw, x_Tw, y_Th, 2 / np.sqrt(w_T * h_T))

@@ -2,11 +2,10 @@
 
 Every pixel follows from the script: entities are drawn from their signed distances
 (``jaxvid.shapes``) with one-pixel antialiasing, backgrounds are fixed functions of position.
-Colours are blended in sRGB. Letters beyond the legend: h, w rows and columns of an actor's patch.
+Colours are blended in sRGB. Letters beyond the legend: h, w as in ``shapes.Patch``.
 """
 
 import functools
-import math
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -70,30 +69,19 @@ def _render_shot(script: Script, i: int, j: int, frames: int, size: tuple[int, i
 
 def _draw(canvas_THWC: np.ndarray, kind: str, rgb_3: np.ndarray, box_T4: np.ndarray) -> None:
     """Blends one actor into the clip, in place; only the pixels around its box are touched."""
-    T, H, W, _ = canvas_THWC.shape
-    cx_T, cy_T, w_T, h_T = box_T4.T * np.array([[W], [H], [W], [H]], np.float32)  # in pixels
-    # the smallest patch that holds the box and a pixel of soft edge in every frame
-    left_T, top_T = (np.floor(c - s / 2).astype(int) - 1 for c, s in ((cx_T, w_T), (cy_T, h_T)))
-    w, h = min(W, math.ceil(w_T.max()) + 3), min(H, math.ceil(h_T.max()) + 3)
-    left_T, top_T = np.clip(left_T, 0, W - w), np.clip(top_T, 0, H - h)
-    cols_Tw = left_T[:, None] + np.arange(w)
-    rows_Th = top_T[:, None] + np.arange(h)
-    x_Tw = ((cols_Tw + 0.5 - cx_T[:, None]) * (2 / w_T[:, None])).astype(np.float32)
-    y_Th = ((rows_Th + 0.5 - cy_T[:, None]) * (2 / h_T[:, None])).astype(np.float32)
-
-    distance_Thw = shapes.signed_distance(kind, x_Tw[:, None, :], y_Th[:, :, None])
-    pixel_T = 2 / np.sqrt(w_T * h_T)
-    alpha_Thw = shapes.coverage(distance_Thw, pixel_T[:, None, None])
+    _, H, W, _ = canvas_THWC.shape
+    patch = shapes.patch(box_T4, H, W)
+    distance_Thw = patch.distance_Thw(kind)
+    alpha_Thw = patch.coverage_Thw(distance_Thw)
     top, bottom = _LIGHT
-    light_Th = top + np.clip((y_Th + 1) / 2, 0, 1) * np.float32(bottom - top)
+    light_Th = top + np.clip((patch.y_Th + 1) / 2, 0, 1) * np.float32(bottom - top)
     width, rim = _RIM
     rim_Thw = 1 - (1 - rim) * np.clip(1 + distance_Thw / np.float32(width), 0, 1)
     light_Thw = light_Th[:, :, None] * rim_Thw
     color_ThwC = np.minimum(light_Thw[..., None] * rgb_3.astype(np.float32), 255)
 
-    at = np.arange(T)[:, None, None], rows_Th[:, :, None], cols_Tw[:, None, :]
-    under_ThwC = canvas_THWC[at]
-    canvas_THWC[at] = under_ThwC + alpha_Thw[..., None] * (color_ThwC - under_ThwC)
+    under_ThwC = canvas_THWC[patch.at]
+    canvas_THWC[patch.at] = under_ThwC + alpha_Thw[..., None] * (color_ThwC - under_ThwC)
 
 
 @functools.lru_cache(maxsize=64)
