@@ -8,11 +8,12 @@ planner's grammar writes a script without loss.
 
 import functools
 import zlib
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from jaxvid.data import captions
 from jaxvid.data.render import render
+from jaxvid.data.source import Example, Split
 from jaxvid.script import (
     BACKGROUNDS,
     COLORS,
@@ -29,12 +30,7 @@ from jaxvid.script import (
     Shot,
     path,
 )
-from jaxvid.typing import UserError
 
-if TYPE_CHECKING:
-    from jaxvid.data.source import Example
-
-Split = Literal["train", "test", "heldout"]
 SPLITS: tuple[Split, ...] = ("train", "test", "heldout")
 Combination = tuple[str, str, str]  # kind, colour, motion
 
@@ -152,8 +148,6 @@ class Scenes:
         fps: float = 8.0,
         length: int = 20_000,
     ) -> None:
-        if split not in SPLITS:
-            raise UserError(f"split {split!r} is not known; use one of {', '.join(SPLITS)}")
         self.split, self.seed, self.length = split, seed, length
         self.resolution, self.frames, self.fps = resolution, frames, fps
 
@@ -177,10 +171,7 @@ class Scenes:
             resolution=self.resolution,
         )
 
-    def __getitem__(self, index: int) -> "Example":
-        from jaxvid.data import captions
-        from jaxvid.data.source import Example
-
+    def __getitem__(self, index: int) -> Example:
         index = range(self.length)[index]  # IndexError past the end; negative counts from the end
         script = self.script(index)
         rng = np.random.default_rng((self.seed, SPLITS.index(self.split), index, 1))
