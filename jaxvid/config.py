@@ -58,6 +58,80 @@ class PlannerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class GeneratorConfig:
+    """Space-time Transformer over patches, then a per-frame convolutional decoder."""
+
+    width: int = 64  # of a token
+    layers: int = 2
+    heads: int = 4
+    text_layers: int = 1
+    patch: int = 4  # pixels; 2 ** len(decoder)
+    decoder: tuple[int, ...] = (48, 32)  # channels of each doubling of resolution
+    blocks: int = 1  # residual blocks of each stage
+    drawing: int = 32  # features a pixel of the drawn script
+
+    def __post_init__(self) -> None:
+        _positive(self, "width", "layers", "heads", "patch", "blocks", "drawing")
+        _heads(self.width, self.heads)
+        if self.patch != 2 ** len(self.decoder):
+            raise UserError(
+                f"patch {self.patch} needs a decoder of log2(patch) stages, not {len(self.decoder)}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticConfig:
+    """Frame critic: some frames at full resolution. Clip critic: all frames at half resolution."""
+
+    frames: int = 4  # that the frame critic sees of a clip
+    frame_widths: tuple[int, ...] = (32, 48, 64)  # channels from half resolution down
+    clip_width: int = 64
+    clip_layers: int = 2
+    heads: int = 4
+    text_width: int = 64
+
+    def __post_init__(self) -> None:
+        _positive(self, "frames", "clip_width", "clip_layers", "heads", "text_width")
+        _heads(self.clip_width, self.heads)
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """What generator and critics are trained for; see jaxvid.losses and steps.gan."""
+
+    adversarial: Literal["relativistic", "nonsaturating", "minimax", "hinge"] = "relativistic"
+    penalty: Literal["finite", "exact", "none"] = "finite"
+    penalty_weight: float = 6e-5  # times the elements that a critic sees
+    penalty_epsilon: float = 0.05  # of the finite difference, pixels being in -1..1
+    centring: float = 0.01
+    generator: float = 1.0  # weight of the adversarial loss of the generator
+    reconstruction: float = 10.0  # Charbonnier distance to the real clip, at the first step
+    reconstruction_final: float = 1.0  # at the last step (cosine)
+    mismatch: float = 0.5  # real clips under a wrong script, as further negatives
+    transport: float = 0.0  # (G(n) - n)² where nothing is known and no script given
+    warmup: int = 0  # steps of reconstruction alone before the critics join
+    frames: int = 8  # of a clip that a step trains on, drawn at random; the more, the fewer clips
+    warmup_frames: int = 4  # the same during the warm-up
+    augment: float = 0.5  # strength of the critics' augmentation, clips without script
+    ema: float = 0.995
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+    """Shares of the tasks that a clip is trained on: which frames are known."""
+
+    nothing: float = 0.6
+    first: float = 0.15
+    ends: float = 0.2  # both ends, or every fourth frame
+    scattered: float = 0.05  # each frame known with probability 1/4
+
+    def __post_init__(self) -> None:
+        shares = (self.nothing, self.first, self.ends, self.scattered)
+        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+            raise UserError(f"the shares of the tasks are {shares}; they must add up to 1")
+
+
+@dataclasses.dataclass(frozen=True)
 class OptimConfig:
     """Adam with linear warm-up and cosine decay to ``final`` times the learning rate."""
 
@@ -97,6 +171,20 @@ class PlannerRun:
     data: DataConfig = DataConfig()
     planner: PlannerConfig = PlannerConfig()
     optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class GanRun:
+    """Everything that a GAN training is made of."""
+
+    data: DataConfig = DataConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    critic: CriticConfig = CriticConfig()
+    loss: LossConfig = LossConfig()
+    tasks: TaskConfig = TaskConfig()
+    optim: OptimConfig = OptimConfig(b1=0.0)
+    critic_optim: OptimConfig = OptimConfig(b1=0.0)
     train: TrainConfig = TrainConfig()
 
 

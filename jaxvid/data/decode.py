@@ -48,7 +48,6 @@ class _Frame(NamedTuple):
 
 class _Film(NamedTuple):
     fps: float | None  # as the header claims, None where it makes no sense
-    expected: int  # frames as the header claims, 0 where it does not
     frames: Iterator[_Frame]
 
 
@@ -70,7 +69,7 @@ def read_video(
     """
     path = pathlib.Path(path)
     try:
-        film = _open(path, resolution)
+        film = _open(path, resolution, max_frames or MAX_BYTES)
         return _collect(path, film, fps, max_frames)
     except UserError:
         raise
@@ -79,7 +78,9 @@ def read_video(
             f"reading videos needs PyAV and Pillow; pip install av pillow ({error})"
         ) from None
     except Exception as error:  # decoders raise anything: six types were seen in 240 damaged files
-        raise BadVideo(path, f"cannot be decoded ({_brief(error)})") from error
+        raise BadVideo(
+            path, f"cannot be decoded ({_brief(error)}); replace or remove it"
+        ) from error
 
 
 def read_image(source: str | pathlib.Path | bytes) -> np.ndarray:
@@ -115,7 +116,7 @@ def numbered_images(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(images, key=lambda file: (int(numbers[file][0]), file.name))
 
 
-def _open(path: pathlib.Path, resolution: int | None) -> _Film:
+def _open(path: pathlib.Path, resolution: int | None, wanted: int) -> _Film:
     if path.is_dir():
         return _open_folder(path, resolution)
     if not path.is_file():
@@ -125,8 +126,8 @@ def _open(path: pathlib.Path, resolution: int | None) -> _Film:
     if not head:
         raise BadVideo(path, "the file is empty")
     if head[:4] == b"GIF8" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
-        return _open_animation(path, resolution)
-    return _open_film(path, resolution)
+        return _open_animation(path, resolution, wanted)
+    return _open_film(path, resolution, wanted)
 
 
 def _collect(
@@ -150,8 +151,6 @@ def _collect(
             break
     if not kept:
         raise BadVideo(path, "has no frames")
-    if not resample and max_frames is None and len(kept) < 0.9 * film.expected - 1:
-        raise BadVideo(path, f"is truncated: {len(kept)} of {film.expected} frames can be read")
     video_THWC = np.stack(kept)
     return video_THWC, float(fps) if resample and fps else _rate(film.fps, times)
 
@@ -204,7 +203,7 @@ def _check_total(path: object, height: int, width: int, frames: float | int) -> 
         )
 
 
-def _open_film(path: pathlib.Path, resolution: int | None) -> _Film:
+def _open_film(path: pathlib.Path, resolution: int | None, wanted: int) -> _Film:
     import av
 
     # "file:" keeps FFmpeg from taking a colon in the name for a protocol
@@ -216,15 +215,14 @@ def _open_film(path: pathlib.Path, resolution: int | None) -> _Film:
         stream = streams[0]
         _check_size(path, stream.codec_context.width, stream.codec_context.height)
         fps = _plausible(stream.average_rate) or _plausible(stream.guessed_rate)
-        expected = stream.frames or 0
         if resolution is None:
-            seconds = float((container.duration or 0) / 1e6)
-            length = expected or seconds * (fps or 0)
-            _check_total(path, stream.codec_context.height, stream.codec_context.width, length)
+            length = stream.frames or (container.duration or 0) / 1e6 * (fps or 0)
+            height, width = stream.codec_context.height, stream.codec_context.width
+            _check_total(path, height, width, min(length, wanted))
     except BaseException:
         container.close()
         raise
-    return _Film(fps, expected, _film_frames(path, container, resolution, fps or IMAGE_FPS))
+    return _Film(fps, _film_frames(path, container, resolution, fps or IMAGE_FPS))
 
 
 def _plausible(rate: fractions.Fraction | None) -> float | None:
@@ -236,13 +234,25 @@ def _film_frames(
     path: pathlib.Path, container: Any, resolution: int | None, fps: float
 ) -> Iterator[_Frame]:
     with container:
+        times: list[float] = []
         size = None
-        for i, frame in enumerate(container.decode(video=0)):
+        for frame in container.decode(video=0):
             _check_size(path, frame.width, frame.height)  # a stream may change its size on the way
             size = size or (frame.width, frame.height)
-            time = i / fps if frame.time is None else float(frame.time)
-            pixels = _scaler(path, frame, size, resolution)
-            yield _Frame(time, 1 / fps, pixels)
+            times.append(len(times) / fps if frame.time is None else float(frame.time))
+            yield _Frame(times[-1], 1 / fps, _scaler(path, frame, size, resolution))
+        _check_whole(path, container, times, fps)
+
+
+def _check_whole(path: pathlib.Path, container: Any, times: list[float], fps: float) -> None:
+    """Raises BadVideo where far less could be read than the header claims: FFmpeg does not mind."""
+    claimed = container.streams.video[0].frames or 0
+    if len(times) < 0.9 * claimed - 1:
+        raise BadVideo(path, f"is truncated: {len(times)} of {claimed} frames can be read")
+    if times and not claimed and len(container.streams) == 1:  # else the sound may be longer
+        seconds, ends = (container.duration or 0) / 1e6, times[-1] - times[0] + 2 / fps
+        if ends < 0.75 * seconds:
+            raise BadVideo(path, f"is truncated: it ends after {ends:.1f} of {seconds:.1f} seconds")
 
 
 def _scaler(
@@ -269,18 +279,18 @@ def _scaler(
     return pixels
 
 
-def _open_animation(path: pathlib.Path, resolution: int | None) -> _Film:
+def _open_animation(path: pathlib.Path, resolution: int | None, wanted: int) -> _Film:
     with _open_picture(path) as picture:
         count = getattr(picture, "n_frames", 1)
         width, height = picture.size
     side = resolution or 0
-    _check_total(path, side or height, side or width, count)
+    _check_total(path, side or height, side or width, min(count, wanted))
     if width * height * count > 2**33:
         raise BadVideo(path, f"{count} frames of {width} x {height} are too many to decode; cut it")
     delays = _delays(path, count)
     total = sum(delays)
     fps = _plausible(fractions.Fraction(count / total)) if total > 0 else None
-    return _Film(fps, count, _animation_frames(path, resolution, delays))
+    return _Film(fps, _animation_frames(path, resolution, delays))
 
 
 def _delays(path: pathlib.Path, count: int) -> list[float]:
@@ -323,7 +333,7 @@ def _open_folder(path: pathlib.Path, resolution: int | None) -> _Film:
         _Frame(i / IMAGE_FPS, 1 / IMAGE_FPS, lambda file=file: load(file))  # type: ignore[misc]
         for i, file in enumerate(files)
     )
-    return _Film(IMAGE_FPS, len(files), frames)
+    return _Film(IMAGE_FPS, frames)
 
 
 def _open_picture(source: str | pathlib.Path | bytes) -> Any:
@@ -360,5 +370,5 @@ def _is_animation(file: pathlib.Path) -> bool:
 
 
 def _brief(error: Exception) -> str:
-    text = " ".join(str(error).split()) or "no message"
-    return f"{type(error).__name__}: {text[:200]}"
+    said = getattr(error, "strerror", None)  # of system and FFmpeg, without number and path
+    return said or f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -1,0 +1,316 @@
+"""A folder of videos as a source: ``folder:PATH``.
+
+The clips are decoded once, scaled to the configured resolution, and written as ArrayRecord by a
+tensorflow-datasets builder (which needs no TensorFlow for it) into a cache; reading them back is
+random access. The cache is keyed by everything that its content depends on: change a file, a
+caption, the resolution or the frame rate and the set is prepared anew.
+"""
+
+import concurrent.futures
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from jaxvid.config import DataConfig
+from jaxvid.data import decode, sidecar, tfds, transforms
+from jaxvid.data.source import Example, split_indices
+from jaxvid.typing import UserError
+
+logger = logging.getLogger("jaxvid")
+FORMAT = 1  # of the cache; raise it when what is stored changes
+PIECE = 256  # frames of a record at most: a film of an hour becomes many, cheap to read one by one
+BUILT = pathlib.PurePosixPath("video_folder/1.0.0")  # where the builder puts the records
+
+
+def open_folder(
+    path: str,
+    config: DataConfig,
+    *,
+    split: Literal["train", "test"],
+    seed: int = 0,
+    cache_dir: str | pathlib.Path | None = None,
+) -> "Folder":
+    """Opens a folder of clips, preparing it first where that has not been done.
+
+    About a tenth of the files, chosen by a hash of their paths, is the test split. Raises UserError
+    for a folder that is missing or empty or has no clip that can be decoded, and for a bad sidecar.
+    """
+    root = pathlib.Path(path).expanduser()
+    if not root.is_dir():
+        raise UserError(f"folder:{path}: no such folder; give the folder that holds the videos")
+    prepared = prepare(root, config, cache_dir=cache_dir)
+    return Folder(root, prepared, config, split=split, seed=seed)
+
+
+class Folder:
+    """A prepared folder as a source. Long clips give several examples, short ones hold their last
+    frame.
+    """
+
+    def __init__(
+        self,
+        root: pathlib.Path,
+        prepared: pathlib.Path,
+        config: DataConfig,
+        *,
+        split: Literal["train", "test"],
+        seed: int = 0,
+    ) -> None:
+        self.name = f"folder:{root}"
+        self.key, self.split, self.seed = prepared.name, split, seed
+        self.frames, self.resolution = config.frames, config.resolution
+        directory = prepared / BUILT
+        self.records = tfds.Records(directory, "clips", tfds.read_layout(directory))
+        self.clips: list[dict[str, Any]] = json.loads((prepared / "clips.json").read_text())[
+            "clips"
+        ]
+        chosen = split_indices([clip["name"] for clip in self.clips], split)
+        self.examples = [
+            (record, window)
+            for record in chosen
+            for window in range(transforms.windows(self.clips[record]["frames"], self.frames))
+        ]
+        if short := sum(self.clips[record]["frames"] < self.frames for record in chosen):
+            logger.warning(
+                "%d of %d clips in the %s split of %s are shorter than %d frames at %g a second;"
+                " their last frame is held",
+                *(short, len(chosen), split, root, self.frames, config.fps),
+            )
+
+    def __repr__(self) -> str:
+        return (
+            f"Folder({self.key!r}, {self.split!r}, seed={self.seed}, frames={self.frames}, "
+            f"resolution={self.resolution}, length={len(self)})"
+        )
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> Example:
+        record, window = self.examples[index]
+        clip, stored = self.clips[record], self.records[record]
+        start = transforms.window_start(
+            clip["frames"], self.frames, window, seed=self.seed + record
+        )
+        video = transforms.hold(stored["video"][start : start + self.frames], self.frames)
+        return Example(np.array(video), stored["caption"].decode("utf-8"), clip["fps"])
+
+
+def find_clips(root: pathlib.Path) -> list[str]:
+    """Video files and folders of numbered images below ``root``, as sorted relative paths with
+    slashes.
+    """
+    found = []
+    for folder, subfolders, files in os.walk(root):
+        here = pathlib.Path(folder)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        if decode.numbered_images(here):
+            found.append(here.relative_to(root).as_posix())
+            continue
+        found += [
+            (here / name).relative_to(root).as_posix()
+            for name in files
+            if name.lower().endswith(decode.VIDEO_SUFFIXES) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def cache_root() -> pathlib.Path:
+    """Where data sets are prepared: $JAXVID_CACHE, else $XDG_CACHE_HOME/jaxvid, else
+    ~/.cache/jaxvid.
+    """
+    if own := os.environ.get("JAXVID_CACHE"):
+        return pathlib.Path(own) / "datasets"
+    shared = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return pathlib.Path(shared) / "jaxvid" / "datasets"
+
+
+def prepare(
+    root: pathlib.Path, config: DataConfig, *, cache_dir: str | pathlib.Path | None = None
+) -> pathlib.Path:
+    """Decodes the folder into the cache unless it is there; returns where.
+
+    Written beside its place and renamed when whole: a crash leaves nothing that is taken for a data
+    set, and of several processes one prepares and the others wait. Every clip that cannot be
+    decoded is logged by name and left out.
+    """
+    clips = find_clips(root)
+    if not clips:
+        kinds = ", ".join(decode.VIDEO_SUFFIXES)
+        raise UserError(
+            f"folder:{root}: holds no clips; put {kinds} files or folders of images into it"
+        )
+    cache = pathlib.Path(cache_dir) if cache_dir is not None else cache_root()
+    key = _key(root, clips, config)
+    label = re.sub(r"[^a-z0-9]+", "-", root.resolve().name.lower()).strip("-")[:40] or "clips"
+    target = cache / f"{label}-{key}"
+    if _is_whole(target):
+        _report(root, json.loads((target / "clips.json").read_text()))
+        return target
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time(cache / f".{key}.lock"):
+            if not _is_whole(target):
+                for stale in (*cache.glob(f".{key}.tmp*"), target):  # of a run that was killed
+                    shutil.rmtree(stale, ignore_errors=True)
+                with tempfile.TemporaryDirectory(prefix=f".{key}.tmp", dir=cache) as temporary:
+                    whole = pathlib.Path(temporary) / "whole"
+                    _build(root, clips, config, whole)
+                    os.replace(whole, target)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(
+            f"{cache}: cannot be written ({reason}); set JAXVID_CACHE to a folder that can"
+        ) from error
+    return target
+
+
+def _key(root: pathlib.Path, clips: list[str], config: DataConfig) -> str:
+    """A hash of what the prepared set depends on."""
+    files = {root / name for name in sidecar.NAMES}
+    for clip in clips:
+        path = root / clip
+        files |= set(decode.numbered_images(path)) if path.is_dir() else {path}
+        files.add(sidecar.beside(root, clip))
+    stats = []
+    for file in sorted(files):
+        with contextlib.suppress(OSError):
+            stat = file.stat()
+            stats.append((file.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns))
+    content = [FORMAT, str(root.resolve()), stats, config.resolution, config.fps]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _is_whole(target: pathlib.Path) -> bool:
+    return (target / "clips.json").is_file() and (target / BUILT / "features.json").is_file()
+
+
+@contextlib.contextmanager
+def _one_at_a_time(path: pathlib.Path) -> Iterator[None]:
+    """Holds a lock that the system frees when the process ends, however it ends."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # not on Windows
+        yield
+        return
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class _Clip(NamedTuple):
+    name: str
+    pieces: list[np.ndarray]
+    fps: float
+    problem: str  # why it cannot be decoded; "" where it can
+
+
+def _decode(root: pathlib.Path, name: str, config: DataConfig) -> _Clip:
+    try:
+        video, fps = decode.read_video(root / name, resolution=config.resolution, fps=config.fps)
+    except decode.BadVideo as error:
+        return _Clip(name, [], 0.0, error.reason)
+    return _Clip(name, np.array_split(video, -(-len(video) // PIECE)), fps, "")
+
+
+def _decode_all(root: pathlib.Path, names: list[str], config: DataConfig) -> Iterator[_Clip]:
+    """Decodes with ``config.threads`` threads, in order, at most a few clips ahead."""
+    with concurrent.futures.ThreadPoolExecutor(config.threads) as pool:
+        waiting: list[concurrent.futures.Future[_Clip]] = []
+        for name in names:
+            waiting.append(pool.submit(_decode, root, name, config))
+            if len(waiting) > 2 * config.threads:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def _build(root: pathlib.Path, names: list[str], config: DataConfig, target: pathlib.Path) -> None:
+    """Writes the records and ``clips.json``, their index in the same order, into ``target``."""
+    texts = sidecar.captions(root, names)
+    index: dict[str, Any] = {"clips": [], "skipped": []}
+    logger.info("preparing %d clips of %s, once, in %s", len(names), root, target.parent.parent)
+
+    def examples() -> Iterator[tuple[int, dict[str, Any]]]:
+        last = time.monotonic()
+        for done, clip in enumerate(_decode_all(root, names, config)):
+            if clip.problem:
+                index["skipped"].append({"name": clip.name, "reason": clip.problem})
+                logger.warning("skipped %s: %s", root / clip.name, clip.problem)
+            for piece in clip.pieces:
+                index["clips"].append({"name": clip.name, "frames": len(piece), "fps": clip.fps})
+                record = {"video": piece, "caption": texts[clip.name], "fps": clip.fps}
+                yield len(index["clips"]), record
+            if time.monotonic() - last > 5:
+                last = time.monotonic()
+                logger.info("prepared %d of %d clips", done + 1, len(names))
+        if not index["clips"]:
+            reason = f"{names[0]}: {index['skipped'][0]['reason']}"
+            raise UserError(
+                f"folder:{root}: none of {len(names)} clips can be decoded; the first, {reason}"
+            )
+
+    _write_records(examples(), config.resolution, target)
+    shutil.rmtree(target / "downloads", ignore_errors=True)  # the builder makes it, for nothing
+    _report(root, index)
+    (target / "clips.json").write_text(json.dumps(index))
+
+
+def _report(root: pathlib.Path, index: dict[str, Any]) -> None:
+    if skipped := index["skipped"]:
+        total = len(skipped) + len({clip["name"] for clip in index["clips"]})
+        names = ", ".join(entry["name"] for entry in skipped[:3])
+        more = "..." if len(skipped) > 3 else ""
+        logger.warning("%d of %d clips of %s skipped: %s%s", len(skipped), total, root, names, more)
+
+
+def _write_records(
+    examples: Iterator[tuple[int, dict[str, Any]]], resolution: int, target: pathlib.Path
+) -> None:
+    ds = tfds.library()
+
+    class VideoFolder(ds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[name-defined, misc, call-arg]
+        """Clips with captions; readable by ``tfds.builder_from_directory``."""
+
+        VERSION = ds.core.Version("1.0.0")
+        code_path = None  # there are no checksums beside it; the search needs an undeclared package
+
+        def _info(self) -> Any:
+            encoding = (
+                ds.features.Encoding.BYTES
+            )  # the default stores a number a pixel, 8 bytes each
+            shape = (None, resolution, resolution, 3)
+            features = {
+                "video": ds.features.Tensor(shape=shape, dtype=np.uint8, encoding=encoding),
+                "caption": ds.features.Text(),
+                "fps": ds.features.Scalar(np.float32),
+            }
+            # in order, so that clips.json is the index of the records
+            return ds.core.DatasetInfo(
+                builder=self, features=ds.features.FeaturesDict(features), disable_shuffling=True
+            )
+
+        def _split_generators(self, dl_manager: Any) -> Any:
+            return {"clips": self._generate_examples()}
+
+        def _generate_examples(self) -> Any:
+            return examples
+
+        def _log_download_bytes(self) -> None:
+            """Nothing is downloaded; the library would print here."""
+
+        def _log_download_done(self) -> None: ...
+
+    ds.disable_progress_bar()
+    VideoFolder(data_dir=str(target), file_format="array_record").download_and_prepare()

@@ -1,0 +1,113 @@
+"""Checkpoints of a run, by Orbax: the latest few, the best, and one at an interruption.
+
+A checkpoint holds the whole state and a small note (where the data stood, versions). All calls of
+Orbax are here.
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from jaxvid.typing import UserError
+
+SCORE = "score"  # name of the metric by which the best checkpoint is kept; lower is better
+
+
+class Checkpoints:
+    """The checkpoints in one folder; use it as a context, leaving it waits for the last write."""
+
+    def __init__(self, folder: pathlib.Path, *, keep: int = 2) -> None:
+        self.folder = folder
+        options = ocp.CheckpointManagerOptions(
+            cleanup_tmp_directories=True,
+            preservation_policy=policies.AnyPreservationPolicy(
+                [
+                    policies.LatestN(keep),
+                    policies.BestN(
+                        n=1,
+                        get_metric_fn=lambda metrics: metrics[SCORE],
+                        reverse=True,
+                        keep_checkpoints_without_metrics=False,
+                    ),
+                ]
+            ),
+            best_fn=lambda metrics: metrics[SCORE],
+            best_mode="min",
+        )
+        self._manager = ocp.CheckpointManager(
+            folder.absolute(), item_names=("state", "note"), options=options
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    @property
+    def latest(self) -> int | None:
+        """The newest step on disk."""
+        return self._manager.latest_step()
+
+    def save(
+        self, step: int, state: Any, note: Mapping[str, Any], *, score: float | None = None
+    ) -> None:
+        """Writes in the background. ``score`` (lower is better) decides which one is the best."""
+        if step in self._manager.all_steps():
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state), note=ocp.args.JsonSave(dict(note))
+            ),
+            metrics={SCORE: score} if score is not None else None,
+        )
+
+    def restore(self, like: Any, step: int | None = None) -> tuple[Any, dict[str, Any]]:
+        """The state of ``step`` (or the newest), with the shapes and placement of ``like``.
+
+        Raises UserError where there is none, or where it is of another shape.
+        """
+        self._manager.wait_until_finished()
+        step = self._manager.latest_step() if step is None else step
+        if step is None:
+            raise UserError(f"no checkpoint in {self.folder}; train first, or name another --run")
+        template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(template), note=ocp.args.JsonRestore()
+                ),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise UserError(
+                f"checkpoint {step} in {self.folder} does not fit this configuration: {reason}"
+            ) from error
+        return restored["state"], dict(restored["note"])
+
+
+def tree_digest(tree: Any) -> str:
+    """SHA-256 over the bytes of all leaves in order: equal digests mean bit-equal states."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.asarray(leaf)
+        digest.update(json.dumps([jax.tree_util.keystr(path), str(array.dtype), array.shape]).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,121 @@
+"""What a run says: ``metrics.jsonl``, plain lines or a live bar, TensorBoard when asked for."""
+
+import json
+import os
+import pathlib
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from jaxvid.io.media import atomic_write_text
+
+
+def say(text: str) -> None:
+    """One line for a person."""
+    print(text, flush=True)
+
+
+class RunLog:
+    """Metrics of a run that ends at ``steps``, appended to ``folder/metrics.jsonl``, one line a step.
+
+    Opened at step ``start`` it drops lines of later steps, so that a resumed run has each step once.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        *,
+        name: str,
+        start: int,
+        steps: int,
+        log_every: int,
+        batch_size: int,
+        tensorboard: bool = False,
+    ) -> None:
+        self.name, self.steps, self.log_every, self.batch_size = name, steps, log_every, batch_size
+        self._path = folder / "metrics.jsonl"
+        if self._path.exists():
+            atomic_write_text(self._path, _kept(self._path, start))
+        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - closed in close()
+        self._writer = _tensorboard(folder) if tensorboard else None
+        self._bar = _bar(name, start, steps) if sys.stdout.isatty() else None
+        self._began, self._start = time.monotonic(), start
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        """Records the metrics of the step that ended as number ``step`` (the first is 1)."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        if self._writer:
+            for key, value in values.items():
+                self._writer.add_scalar(f"{self.name}/{key}", value, step)
+        done = step - self._start
+        rate = done / max(time.monotonic() - self._began, 1e-6)
+        left = (self.steps - step) / max(rate, 1e-6)
+        facts = " ".join(f"{key} {value:.3g}" for key, value in values.items() if key in _SHOWN)
+        line = f"{facts} | {rate * self.batch_size:.1f} clips/s | {_clock(left)} left"
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=step, facts=line)
+        elif step % self.log_every == 0 or step == self.steps:
+            say(f"{self.name}: step {step}/{self.steps} | {line}")
+        if step % self.log_every == 0:
+            self._file.flush()
+
+    def close(self) -> None:
+        """Writes out what is buffered."""
+        if self._bar:
+            self._bar.stop()
+        if self._writer:
+            self._writer.close()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+_SHOWN = ("loss", "accuracy", "mse", "d_critic", "g_generator", "gap", "g_reconstruction")
+
+
+def _kept(path: pathlib.Path, start: int) -> str:
+    """The whole lines of the file up to step ``start``; a torn last line is dropped."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= start:
+                kept.append(line + "\n")
+        except (ValueError, KeyError):
+            continue
+    return "".join(kept)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes}:{seconds:02d}"
+
+
+def _tensorboard(folder: pathlib.Path) -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        say("no TensorBoard log: pip install 'jaxvid[tensorboard]'")
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))
+
+
+def _bar(name: str, start: int, steps: int) -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn(name), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
+    bar = Progress(*columns)
+    bar.add_task(name, total=steps, completed=start, facts="")
+    bar.start()
+    return bar

@@ -1,0 +1,66 @@
+"""The script as a field of features over the frame, for generator and critics alike."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxvid import script
+from jaxvid.models.blocks import leaky
+from jaxvid.ops.layout import FEATURES, draw
+from jaxvid.ops.positions import pixel_grid
+from jaxvid.typing import Batch
+
+OCTAVES = 4
+
+
+class SceneField(nn.Module):
+    """The script painted as features (B,T,H,W,features): the background, then the actors over it.
+
+    Each actor, back to front, is blended over what lies behind: field += gate (value - field). The
+    gate comes from a small network of the place in the actor's box, whose first layer is computed
+    from the kind: a shape. The value comes from the actor's attributes: a look. Kind and colour so
+    meet in a product, and unseen combinations of them need nothing new.
+    """
+
+    features: int
+    hidden: int = 24
+    embed: int = 24
+
+    @nn.compact
+    def __call__(self, batch: Batch, *, height: int, width: int) -> jax.Array:
+        names = ("kind", "color", "size")
+        counts = (len(script.KINDS), len(script.COLORS), len(script.SIZES))
+        entity_BNE = jnp.concatenate(
+            [
+                nn.Embed(count + 1, self.embed, name=name)(batch["attributes"][..., i])
+                for i, (name, count) in enumerate(zip(names, counts, strict=True))
+            ],
+            axis=-1,
+        )
+        B, N, _ = entity_BNE.shape
+        drawn_BXNF, mask_BXN = draw(batch["boxes"], batch["visible"], height=height, width=width)
+        shape_BNFD = nn.Dense(FEATURES * self.hidden, name="shape")(entity_BNE)
+        shape_BNFD = shape_BNFD.reshape(B, N, FEATURES, self.hidden)
+        look_BND = nn.Dense(self.features, name="look")(entity_BNE)
+        to_gate = nn.Dense(self.features, name="gate")
+        to_value = nn.Dense(self.features, use_bias=False, name="value")
+        field = self._background(batch, height, width)[:, None]
+        T = batch["boxes"].shape[1]
+        field = jnp.broadcast_to(field, (B, T, height, width, self.features))
+        for n in range(N):
+            drawn = drawn_BXNF[..., n, :].reshape(B, -1, FEATURES)
+            h = leaky(jnp.einsum("bxf,bfd->bxd", drawn, shape_BNFD[:, n]))
+            h = h.reshape(B, T, height, width, self.hidden)
+            gate = nn.sigmoid(to_gate(h)) * mask_BXN[..., n, None]
+            value = to_value(h) + look_BND[:, n, None, None, None]
+            field = field + gate * (value - field)
+        return field
+
+    def _background(self, batch: Batch, height: int, width: int) -> jax.Array:
+        """(B,H,W,features), the same for all frames."""
+        table = nn.Embed(len(script.BACKGROUNDS) + 1, self.embed, name="background")
+        grid_HWF = pixel_grid(height, width, octaves=OCTAVES)
+        F = grid_HWF.shape[-1]
+        weights_BFD = nn.Dense(F * self.features, name="grid")(table(batch["background"]))
+        weights_BFD = weights_BFD.reshape(-1, F, self.features) / F**0.5
+        return jnp.einsum("hwf,bfd->bhwd", grid_HWF, weights_BFD)

@@ -1,0 +1,33 @@
+"""Fixed position features: where and when a token or pixel is."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def fourier(x: Float[Array, "*S"], *, octaves: int) -> Float[Array, "*S F"]:
+    """sin and cos of pi 2^k x for k < octaves, and x itself: F = 2 octaves + 1 (x in about [-1, 1])."""
+    angles = jnp.pi * x[..., None] * 2.0 ** jnp.arange(octaves, dtype=jnp.float32)
+    return jnp.concatenate([x[..., None], jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+def pixel_grid(height: int, width: int, *, octaves: int) -> Float[Array, "H W F"]:
+    """Fourier features of both coordinates of each pixel centre, and a constant: F = 4 octaves + 3."""
+    y_H = (jnp.arange(height, dtype=jnp.float32) + 0.5) / height * 2 - 1
+    x_W = (jnp.arange(width, dtype=jnp.float32) + 0.5) / width * 2 - 1
+    y_HWF = jnp.broadcast_to(
+        fourier(y_H, octaves=octaves)[:, None], (height, width, 2 * octaves + 1)
+    )
+    x_HWF = jnp.broadcast_to(
+        fourier(x_W, octaves=octaves)[None, :], (height, width, 2 * octaves + 1)
+    )
+    return jnp.concatenate([jnp.ones((height, width, 1)), y_HWF, x_HWF], axis=-1)
+
+
+def sinusoids(x: Float[Array, "*S"], *, width: int, period: float = 64.0) -> Float[Array, "*S D"]:
+    """Transformer position features (Vaswani et al., 2017, section 3.5) of a real-valued position.
+
+    Wavelengths go geometrically from 4 to ``period`` units of ``x``; D = width, which must be even.
+    """
+    rates = jnp.geomspace(jnp.pi / 2, 2 * jnp.pi / period, width // 2).astype(jnp.float32)
+    angles = x[..., None] * rates
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)

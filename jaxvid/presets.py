@@ -1,0 +1,34 @@
+"""Presets: functions that return a run. Each docstring is a lab record."""
+
+from collections.abc import Callable
+
+from jaxvid.config import (
+    DataConfig,
+    GanRun,
+    LossConfig,
+    OptimConfig,
+    PlannerRun,
+    TrainConfig,
+)
+
+
+def quickstart_planner() -> PlannerRun:
+    """The planner of ``python -m train.quickstart``."""
+    return PlannerRun(
+        optim=OptimConfig(lr=2e-3, warmup=50, final=0.02),
+        train=TrainConfig(steps=1000, batch_size=64, checkpoint_every=500, sample_every=1000),
+    )
+
+
+def quickstart_gan() -> GanRun:
+    """The generator and critics of ``python -m train.quickstart``: 16 frames of 32 x 32."""
+    return GanRun(
+        data=DataConfig(),
+        loss=LossConfig(warmup=350, frames=8, warmup_frames=4),
+        optim=OptimConfig(lr=3e-3, b1=0.5, warmup=20, final=0.1),
+        train=TrainConfig(steps=450, batch_size=16, checkpoint_every=150, sample_every=150),
+    )
+
+
+PLANNER: dict[str, Callable[[], PlannerRun]] = {"quickstart": quickstart_planner}
+GAN: dict[str, Callable[[], GanRun]] = {"quickstart": quickstart_gan}

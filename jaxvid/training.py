@@ -1,0 +1,250 @@
+"""From a run's configuration to a training: build, compile, drive. Scripts and the quickstart call these."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvid import config as configs
+from jaxvid import loop
+from jaxvid.config import GanRun, PlannerRun
+from jaxvid.data.loader import Batches, make_loader
+from jaxvid.data.prompts import PromptSource
+from jaxvid.data.source import Source, open_source
+from jaxvid.io.log import say
+from jaxvid.io.media import atomic_write_text, write_grid
+from jaxvid.models.discriminator import Critics
+from jaxvid.models.generator import Generator
+from jaxvid.models.planner import Planner
+from jaxvid.optim import make_optimizer
+from jaxvid.parallel import (
+    CompiledStep,
+    check_batch_size,
+    compile_function,
+    compile_step,
+    make_mesh,
+    place_batch,
+)
+from jaxvid.state import GanState, PlannerState, init_gan, init_planner
+from jaxvid.steps.gan import make_gan_step
+from jaxvid.steps.planner import make_planner_step
+from jaxvid.steps.sample import make_sampler, to_bytes
+from jaxvid.typing import HostBatch, Params, UserError
+
+SAMPLES = 8  # clips of a sample grid
+
+
+def open_run(folder: pathlib.Path, run: Any) -> None:
+    """Makes the run folder and its ``config.json``, or checks that it holds the same run."""
+    path = folder / "config.json"
+    if path.exists():
+        before = configs.from_json(type(run), path.read_text(encoding="utf-8"))
+        if _essence(before) != _essence(run):
+            raise UserError(
+                f"{folder} holds a run of another configuration ({_first_difference(before, run)}); "
+                "choose another --run, or remove the folder"
+            )
+    try:
+        (folder / "samples").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --run") from None
+    atomic_write_text(path, configs.to_json(run))
+
+
+def _essence(run: Any) -> Any:
+    """The run without what may change when it goes on: how long and how often."""
+    train = dataclasses.replace(
+        run.train, log_every=1, sample_every=1, checkpoint_every=1, keep=1, tensorboard=False
+    )
+    return dataclasses.replace(run, train=train)
+
+
+def _first_difference(before: Any, now: Any) -> str:
+    for part in dataclasses.fields(before):
+        a, b = getattr(before, part.name), getattr(now, part.name)
+        for field in dataclasses.fields(a):
+            if getattr(a, field.name) != getattr(b, field.name):
+                name = f"{part.name}.{field.name}"
+                return f"{name} {getattr(a, field.name)!r}, now {getattr(b, field.name)!r}"
+    return "unknown"
+
+
+# --- planner -----------------------------------------------------------------------------------
+
+
+def build_planner(run: PlannerRun) -> tuple[Planner, PlannerState]:
+    """The network and its state before the first step."""
+    planner = Planner(**dataclasses.asdict(run.planner))
+    batch = PromptSource("train", text_length=run.data.text_length).batch([0])
+    init = compile_function(planner.init)
+    params = init(jax.random.key(run.train.seed), batch["text"], batch["tokens"])["params"]
+    return planner, init_planner(params, make_optimizer(run.optim, run.train.steps))
+
+
+def planner_step(run: PlannerRun, planner: Planner) -> CompiledStep:
+    """The planner's training step on all devices."""
+    tx = make_optimizer(run.optim, run.train.steps)
+    mesh = make_mesh()
+    check_batch_size(run.train.batch_size, mesh)
+    make_step = functools.partial(make_planner_step, planner, tx)
+    return compile_step(make_step, mesh, backend=run.train.backend)
+
+
+def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
+    """Trains the planner in ``folder``; resumes what is there."""
+    open_run(folder, run)
+    planner, state = build_planner(run)
+    step = planner_step(run, planner)
+    source = PromptSource("train", seed=run.train.seed, text_length=run.data.text_length)
+    return loop.run(
+        "planner",
+        folder,
+        config=run.train,
+        phases=[loop.Phase(step, run.train.steps)],
+        state=state,
+        batches=lambda start: _prompts(source, run.train.batch_size, start, run.data.threads),
+    )
+
+
+def _prompts(source: PromptSource, size: int, start: int, threads: int) -> Iterator[HostBatch]:
+    """Endless batches of prompts from step ``start`` on, made ahead by threads."""
+    import grain
+
+    batches = grain.MapDataset.range(1 << 40).map(
+        lambda step: source.batch((np.arange(size) + step * size) % len(source))
+    )
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    iterator = batches.to_iter_dataset(options).__iter__()
+    iterator.set_state({"next_index": start})
+    return iterator
+
+
+# --- generator and critics ---------------------------------------------------------------------
+
+
+def build_gan(run: GanRun, batch: HostBatch) -> tuple[Generator, Critics, GanState]:
+    """The networks and their state before the first step; ``batch`` gives the shapes."""
+    generator, critics = Generator(run.generator), Critics(run.critic)
+    one = {name: jnp.asarray(value[:1]) for name, value in batch.items()}
+    noise = jnp.zeros(one["video"].shape, jnp.float32)
+    key_g, key_d = jax.random.split(jax.random.key(run.train.seed))
+    mask = noise[..., :1]
+    params = compile_function(generator.init)(key_g, noise, noise, mask, one)["params"]
+    picked = jnp.zeros((1, run.critic.frames), jnp.int32)
+    critic_params = compile_function(critics.init)(key_d, noise, picked, one)["params"]
+    tx = make_optimizer(run.optim, run.train.steps)
+    critic_tx = make_optimizer(run.critic_optim, run.train.steps)
+    return generator, critics, init_gan(params, critic_params, tx, critic_tx)
+
+
+def gan_phases(run: GanRun, generator: Generator, critics: Critics) -> list[loop.Phase]:
+    """The warm-up by reconstruction alone, then the adversarial game."""
+    mesh = make_mesh()
+    check_batch_size(run.train.batch_size, mesh)
+    phases = []
+    for adversarial, until in ((False, run.loss.warmup), (True, run.train.steps)):
+        make_step = functools.partial(
+            make_gan_step,
+            generator,
+            critics,
+            make_optimizer(run.optim, run.train.steps),
+            make_optimizer(run.critic_optim, run.train.steps),
+            loss=run.loss,
+            tasks=run.tasks,
+            steps=run.train.steps,
+            critic_frames=run.critic.frames,
+            adversarial=adversarial,
+        )
+        if until:
+            step = compile_step(make_step, mesh, backend=run.train.backend)
+            phases.append(loop.Phase(step, until))
+    return phases
+
+
+def train_gan(run: GanRun, folder: pathlib.Path) -> GanState:
+    """Trains generator and critics in ``folder``; resumes what is there."""
+    open_run(folder, run)
+    source = open_source(run.data, split="train", seed=run.train.seed)
+    say(f"gan: {len(source)} clips of {run.data.source}")
+    held_out = open_source(run.data, split="heldout", seed=run.train.seed)
+    shown = Batches(held_out, batch_size=SAMPLES, seed=0, text_length=run.data.text_length)[0]
+    generator, critics, state = build_gan(run, shown)
+    return loop.run(
+        "gan",
+        folder,
+        config=run.train,
+        phases=gan_phases(run, generator, critics),
+        state=state,
+        batches=lambda start: make_loader(
+            source,
+            batch_size=run.train.batch_size,
+            seed=run.train.seed,
+            text_length=run.data.text_length,
+            threads=run.data.threads,
+            memory_gb=run.data.memory_gb,
+            start_step=start,
+        ),
+        on_sample=_sample_hook(folder, generator, shown),
+    )
+
+
+def _sample_hook(folder: pathlib.Path, generator: Generator, shown: HostBatch) -> loop.Hook:
+    """Writes a grid of held-out conditions, each generated above its real clip, and scores it by its error."""
+    sampler = compile_function(make_sampler(generator))
+    mesh = make_mesh(jax.devices()[:1])
+
+    def hook(state: GanState, step: int) -> float:
+        params: Params = jax.tree.map(lambda leaf: leaf.addressable_data(0), state.ema)
+        video = np.asarray(to_bytes(sampler(params, place_batch(shown, mesh), jax.random.key(0))))
+        rows = np.stack([video, shown["video"]], axis=1).reshape(-1, *video.shape[1:])
+        write_grid(folder / "samples" / f"step_{step:06d}.png", rows, frames=8, scale=2)
+        error = video.astype(np.float32) - shown["video"].astype(np.float32)
+        return float((error**2).mean() / 255.0**2)
+
+    return hook
+
+
+# --- what a run would cost ---------------------------------------------------------------------
+
+
+def describe(run: GanRun | PlannerRun) -> str:
+    """The resolved configuration, a table of parameters, and the cost of a step: for ``--dry-run``."""
+    if isinstance(run, PlannerRun):
+        planner, state = build_planner(run)
+        source = PromptSource("train", text_length=run.data.text_length)
+        batch = source.batch(range(run.train.batch_size))
+        steps, parts = [planner_step(run, planner)], {"planner": state.params}
+    else:
+        source = open_source(run.data, split="train", seed=run.train.seed)
+        batch = Batches(
+            source,
+            batch_size=run.train.batch_size,
+            seed=run.train.seed,
+            text_length=run.data.text_length,
+        )[0]
+        generator, critics, gan_state = build_gan(run, batch)
+        steps = [phase.step for phase in gan_phases(run, generator, critics)]
+        parts = {"generator": gan_state.params, "critics": gan_state.critic_params}
+        state = gan_state  # type: ignore[assignment]
+    lines = [configs.to_json(run), "", f"{'parameters':<28}{'count':>12}"]
+    for name, params in parts.items():
+        for child, tree in params.items():
+            lines.append(f"{name + '.' + child:<28}{_count(tree):>12,}")
+        lines.append(f"{name + ' in all':<28}{_count(params):>12,}")
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state) if hasattr(leaf, "nbytes"))
+    lines.append(f"{'state (and a checkpoint)':<28}{size / 2**20:>10.1f} MiB")
+    for i, step in enumerate(steps):
+        costs = step.compile(state, place_batch(batch, step.mesh), jax.random.key(0))
+        name = "step" if len(steps) == 1 else ("warm-up step", "adversarial step")[i]
+        lines.append(f"{name:<28}{costs['flops'] / 1e9:>10.1f} GFLOP")
+        lines.append(f"{name + ' memory':<28}{costs['bytes'] / 2**20:>10.0f} MiB")
+    return "\n".join(lines)
+
+
+def _count(tree: Params) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,25 @@
+"""Trains generator and critics: ``python -m train.gan --preset quickstart --data folder:PATH``."""
+
+from collections.abc import Sequence
+
+from jaxvid import cli, presets
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parses, then trains or describes the run."""
+    with cli.user_errors():
+        run, folder, dry_run = cli.parse_run(presets.GAN, argv, prog="train.gan", kind="gan")
+        from jaxvid import parallel
+
+        parallel.start()
+        from jaxvid import training
+
+        if dry_run:
+            print(training.describe(run))
+            return
+        training.train_gan(run, folder)
+        print(f"gan: done; next: jaxvid generate --run {folder.parent} 'a prompt' --out video.mp4")
+
+
+if __name__ == "__main__":
+    main()
