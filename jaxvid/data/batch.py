@@ -10,7 +10,9 @@ from jaxvid.script import MAX_ACTORS, Tracks, tracks
 from jaxvid.typing import HostBatch, UserError
 
 
-def collate(examples: Sequence[Example], indices: Sequence[int], *, text_length: int) -> HostBatch:
+def collate(
+    examples: Sequence[Example], indices: Sequence[int] | np.ndarray, *, text_length: int
+) -> HostBatch:
     """Stacks examples. Where an example has no script, boxes, visible, attributes and background
     are 0.
 
