@@ -1,4 +1,4 @@
-"""Every knob, as frozen dataclasses: one knob, one place. ``presets`` builds them, the command line overrides them.
+"""Every knob, as frozen dataclasses: ``presets`` builds them, the command line overrides them.
 
 A ``GanRun`` or ``PlannerRun`` is all that a training needs to be repeated; it is written as
 ``config.json`` into the run folder and read back with ``from_json``.
@@ -29,7 +29,7 @@ def _heads(width: int, heads: int) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """What is trained on: ``scenes``, ``folder:PATH`` or ``tfds:NAME``, and the shape of its clips."""
+    """What is trained on, ``scenes``, ``folder:PATH`` or ``tfds:NAME``, and the shape of a clip."""
 
     source: str = "scenes"
     resolution: int = 32  # pixels, height and width of a clip
@@ -161,7 +161,9 @@ class TrainConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        _positive(self, "steps", "batch_size", "log_every", "sample_every", "checkpoint_every", "keep")
+        _positive(
+            self, "steps", "batch_size", "log_every", "sample_every", "checkpoint_every", "keep"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,6 +204,8 @@ def _build(cls: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(cls):
         hints = typing.get_type_hints(cls)
         if unknown := value.keys() - hints.keys():
-            raise UserError(f"{path}: unknown key {sorted(unknown)[0]!r}; known are {', '.join(hints)}")
+            raise UserError(
+                f"{path}: unknown key {sorted(unknown)[0]!r}; known are {', '.join(hints)}"
+            )
         return cls(**{key: _build(hints[key], v, f"{path}.{key}") for key, v in value.items()})  # type: ignore[operator]
     return tuple(value) if isinstance(value, list) else value

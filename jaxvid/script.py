@@ -1,8 +1,8 @@
 """The script (storyboard): a small typed document between the prompt and the pixels.
 
-A script names the entities, the background, and where each actor is over time. A person can write it
-as JSON, the planner decodes it, and ``tracks`` turns it into per-frame boxes: the one contract with
-both renderers, the analytic one (``data.scenes``) and the learned one (``models.generator``).
+A script names the entities, the background, and where each actor is over time. A person can write
+it as JSON, the planner decodes it, and ``tracks`` turns it into per-frame boxes: the one contract
+with both renderers, the analytic one (``data.render``) and the learned one (``models.generator``).
 
 Boxes in the document are ``[x, y, width, height]`` with the top left corner, in fractions of the
 frame; ``tracks`` returns centres. Letters: T frames, N actors.
@@ -44,7 +44,7 @@ Box = tuple[float, float, float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Entity:
-    """Something that can be on screen. Ids are unique in a script; by convention ``e0``, ``e1``..."""
+    """Something that can be on screen. Ids are unique in a script, by custom ``e0``, ``e1``..."""
 
     id: str
     kind: str
@@ -56,7 +56,7 @@ class Entity:
 class Actor:
     """An entity in a shot: how it moves from box to box. ``z`` orders depth, larger is nearer.
 
-    With u from 0 (first frame) to 1 (last) and box centres a (``start``) and b (``end``), the centre is
+    With u from 0 (first frame) to 1 (last) and a, b the centres of ``start`` and ``end``, it is at
         directions, zooms:  a + u (b - a)
         bounce:             a + |sin 2 pi u| (b - a)       two hops, b is the highest point
         orbit:              b + R(2 pi u) (a - b)          one clockwise turn about b
@@ -165,7 +165,9 @@ def _validate_shot(shot: Shot, ids: list[str], path: str) -> None:
                 _fail(f"{path}.actors[{k}].{name}", "must be four finite numbers [x, y, w, h]")
             x, y, w, h = box
             if w <= 0 or h <= 0 or min(x, y) < -1e-6 or max(x + w, y + h) > 1 + 1e-6:
-                _fail(f"{path}.actors[{k}].{name}", f"{list(box)} must lie inside the frame, 0 to 1")
+                _fail(
+                    f"{path}.actors[{k}].{name}", f"{list(box)} must lie inside the frame, 0 to 1"
+                )
 
 
 def tracks(script: Script, scene: int = 0, shot: int = 0, *, frames: int | None = None) -> Tracks:

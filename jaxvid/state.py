@@ -1,8 +1,8 @@
 """What a training carries from step to step: arrays and nothing else.
 
 Modules and optimizers are closed over by the step, so a state is a checkpoint, printable and
-shardable by ``jax.tree.map``. Every leaf is a typed array: a Python number would be weakly typed and
-cost a second compilation.
+shardable by ``jax.tree.map``. Every leaf is a typed array: a Python number would be weakly typed
+and cost a second compilation.
 """
 
 from typing import Any

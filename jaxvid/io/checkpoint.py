@@ -108,6 +108,8 @@ def tree_digest(tree: Any) -> str:
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
-        digest.update(json.dumps([jax.tree_util.keystr(path), str(array.dtype), array.shape]).encode())
+        digest.update(
+            json.dumps([jax.tree_util.keystr(path), str(array.dtype), array.shape]).encode()
+        )
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

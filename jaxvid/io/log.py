@@ -17,9 +17,9 @@ def say(text: str) -> None:
 
 
 class RunLog:
-    """Metrics of a run that ends at ``steps``, appended to ``folder/metrics.jsonl``, one line a step.
+    """Metrics of a run that ends at ``steps``, appended to ``folder/metrics.jsonl``, a line a step.
 
-    Opened at step ``start`` it drops lines of later steps, so that a resumed run has each step once.
+    Opened at step ``start`` it drops lines of later steps: a resumed run has each step once.
     """
 
     def __init__(
@@ -114,7 +114,12 @@ def _tensorboard(folder: pathlib.Path) -> Any:
 def _bar(name: str, start: int, steps: int) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn(name), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
+    columns = (
+        TextColumn(name),
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[facts]}"),
+    )
     bar = Progress(*columns)
     bar.add_task(name, total=steps, completed=start, facts="")
     bar.start()

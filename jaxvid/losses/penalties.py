@@ -24,6 +24,6 @@ def finite(
 def exact(
     critic: Callable[[Array], Array], video_BTHWC: Float[Array, "B T H W C"]
 ) -> Float[Array, "B"]:
-    """|∇ₓ D(x)|² by differentiating ``critic(video) -> (B,K)``: the oracle, twice differentiated."""
+    """|∇ₓ D(x)|² by differentiating ``critic(video) -> (B,K)``: the oracle of ``finite``."""
     gradient = jax.grad(lambda x: critic(x).mean(axis=1).sum())(video_BTHWC)
     return jnp.sum(gradient.astype(jnp.float32) ** 2, axis=(1, 2, 3, 4))

@@ -6,12 +6,14 @@ from jaxtyping import Array, Float
 Video = Float[Array, "B T H W C"]
 
 
-def charbonnier(fake_BTHWC: Video, real_BTHWC: Video, *, epsilon: float = 0.05) -> Float[Array, "B"]:
+def charbonnier(
+    fake_BTHWC: Video, real_BTHWC: Video, *, epsilon: float = 0.05
+) -> Float[Array, "B"]:
     """mean √((y - x)² + ε²) - ε: absolute error, smooth at zero (Charbonnier et al., 1994)."""
     distance = jnp.sqrt((fake_BTHWC - real_BTHWC) ** 2 + epsilon**2) - epsilon
     return distance.mean(axis=(1, 2, 3, 4))
 
 
 def transport(fake_BTHWC: Video, noise_BTHWC: Video) -> Float[Array, "B"]:
-    """mean (G(n) - n)²: of all maps from noise to data the nearest (Adversarial Flow Models, eq. 8)."""
+    """mean (G(n) - n)²: of all maps from noise to data the nearest (Adversarial Flow, eq. 8)."""
     return ((fake_BTHWC - noise_BTHWC) ** 2).mean(axis=(1, 2, 3, 4))

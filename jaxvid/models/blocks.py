@@ -55,7 +55,7 @@ class FeedForward(nn.Module):
 
 
 class ResidualConv(nn.Module):
-    """x + W₃ lrelu(W₂ * lrelu(W₁ x)): 1x1, dense 3x3, 1x1, no norm, the last one zero (R3GAN, D)."""
+    """x + W₃ lrelu(W₂ * lrelu(W₁ x)): 1x1, dense 3x3, 1x1, no norm, the last zero (R3GAN, D)."""
 
     inner: int
 

@@ -1,4 +1,4 @@
-"""The critics: one looks at single frames, one at the whole clip (DVD-GAN's split, arXiv 1907.06571).
+"""The critics: one sees single frames, one the whole clip (DVD-GAN's split, arXiv 1907.06571).
 
 Both see the script drawn beside the pixels and score the caption by projection (Miyato and Koyama,
 2018). They return logits, larger is more real; no statistic is taken across examples.

@@ -1,9 +1,9 @@
 """The generator: noise, conditions and known frames in, the missing frames out, in one pass.
 
 A factorised space-time Transformer over patches decides what happens where; a per-frame
-convolutional decoder draws it, with the script drawn at pixel resolution beside it. Which frames are
-known is all that tells the tasks apart: none is text-to-video, the first is image-to-video, both ends
-is in-betweening. Additional letters: P patches of a frame, D features of a token.
+convolutional decoder draws it, with the script drawn at pixel resolution beside it. Which frames
+are known is all that tells the tasks apart: none is text-to-video, the first is image-to-video,
+both ends is in-betweening. Additional letters: P patches of a frame, D features of a token.
 """
 
 import flax.linen as nn

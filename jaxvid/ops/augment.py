@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 def augment(
     keys_B: Key[Array, "B"], video_BTHWC: Float[Array, "B T H W C"], *, strength: float
 ) -> Float[Array, "B T H W C"]:
-    """Brightness, contrast, and a shift by up to 1/8 of the frame, edges held; ``strength`` 0 to 1."""
+    """Brightness, contrast, a shift by up to 1/8 of the frame, edges held; ``strength`` 0 to 1."""
     if strength == 0:
         return video_BTHWC
 

@@ -1,4 +1,4 @@
-"""Space to depth and back: a reshape, so a following Dense is a strided convolution at matmul speed."""
+"""Space to depth and back: a reshape, so that a Dense after it is a strided convolution."""
 
 from jaxtyping import Array, Float
 

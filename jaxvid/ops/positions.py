@@ -5,13 +5,13 @@ from jaxtyping import Array, Float
 
 
 def fourier(x: Float[Array, "*S"], *, octaves: int) -> Float[Array, "*S F"]:
-    """sin and cos of pi 2^k x for k < octaves, and x itself: F = 2 octaves + 1 (x in about [-1, 1])."""
+    """x itself, sin and cos of pi 2^k x for k < octaves: F = 2 octaves + 1; x in about -1..1."""
     angles = jnp.pi * x[..., None] * 2.0 ** jnp.arange(octaves, dtype=jnp.float32)
     return jnp.concatenate([x[..., None], jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 
 def pixel_grid(height: int, width: int, *, octaves: int) -> Float[Array, "H W F"]:
-    """Fourier features of both coordinates of each pixel centre, and a constant: F = 4 octaves + 3."""
+    """A constant and Fourier features of y and x of each pixel centre: F = 4 octaves + 3."""
     y_H = (jnp.arange(height, dtype=jnp.float32) + 0.5) / height * 2 - 1
     x_W = (jnp.arange(width, dtype=jnp.float32) + 0.5) / width * 2 - 1
     y_HWF = jnp.broadcast_to(
