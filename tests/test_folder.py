@@ -1,0 +1,306 @@
+"""A folder of videos: what is found, prepared once, read back, and refused."""
+
+import logging
+import os
+import pathlib
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxvid.config import DataConfig
+from jaxvid.data import decode, folder, transforms
+from jaxvid.data.source import open_source
+from jaxvid.io import media
+from jaxvid.typing import UserError
+
+DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
+SIZE, FRAMES = 16, 6
+
+
+def clip(seed, T=FRAMES, H=SIZE, W=SIZE):
+    return np.random.default_rng(seed).integers(0, 256, (T, H, W, 3), np.uint8)
+
+
+def config(root, **options):
+    options = {"resolution": SIZE, "frames": FRAMES, "fps": 8.0, **options}
+    return DataConfig(source=f"folder:{root}", **options)
+
+
+def fill(root, count=3, **options):
+    root.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        media.write_video(root / f"clip_{i}.webp", clip(i, **options), fps=8)
+    return root
+
+
+def opened(root, tmp_path, split="train", **options):
+    return open_source(config(root, **options), split=split, cache_dir=tmp_path / "cache")
+
+
+def everything(root, tmp_path, **options):
+    """All examples by caption, of both splits."""
+    sources = [opened(root, tmp_path, split, **options) for split in ("train", "test")]
+    return {source[i].caption: source[i] for source in sources for i in range(len(source))}
+
+
+def test_clips_come_back_exactly_with_their_captions(tmp_path):
+    examples = everything(fill(tmp_path / "set", 12), tmp_path)
+    assert sorted(examples) == sorted(f"clip {i}" for i in range(12))
+    for i in range(12):
+        example = examples[f"clip {i}"]
+        np.testing.assert_array_equal(example.video, clip(i))
+        assert example.fps == 8.0 and example.script is None and example.video.flags.writeable
+
+
+def test_all_kinds_of_clips_are_found(tmp_path):
+    root = fill(tmp_path / "a set ü", 1)
+    media.write_video(root / "deep.MP4".lower(), clip(1), fps=8)
+    (root / "deep.mp4").rename(root / "upper.MP4")
+    (root / "class" / "walk").mkdir(parents=True)
+    for t in range(12):
+        Image.fromarray(clip(t)[0]).save(root / "class" / "walk" / f"{t}.png")
+    media.write_video(root / "class" / "x.gif", clip(2), fps=8)
+    (root / ".hidden.mp4").write_bytes(b"x")
+    (root / "notes.txt").write_text("x")
+    assert folder.find_clips(root) == ["class/walk", "class/x.gif", "clip_0.webp", "upper.MP4"]
+    examples = everything(root, tmp_path)
+    assert set(examples) == {"class", "clip 0", "upper"}
+
+
+def test_a_folder_of_images_is_itself_a_clip(tmp_path):
+    (tmp_path / "set").mkdir()
+    for t in range(FRAMES):
+        Image.fromarray(clip(0)[t]).save(tmp_path / "set" / f"{t:03d}.png")
+    source = opened(tmp_path / "set", tmp_path)
+    assert len(source) == 1 and source[0].caption == "set"
+    np.testing.assert_array_equal(source[0].video, clip(0))
+
+
+def test_splits_share_no_clip_unless_there_is_one(tmp_path):
+    root = fill(tmp_path / "set", 2)
+    train, test = (opened(root, tmp_path, split) for split in ("train", "test"))
+    assert len(train) == len(test) == 1 and train[0].caption != test[0].caption
+    assert opened(root, tmp_path, "heldout")[0].caption == test[0].caption
+    lone = fill(tmp_path / "lone", 1)
+    assert opened(lone, tmp_path, "train")[0].caption == opened(lone, tmp_path, "test")[0].caption
+
+
+def test_a_long_clip_gives_windows_and_a_short_one_is_held(tmp_path, caplog):
+    root = fill(tmp_path / "long", 1, T=2 * FRAMES + 3)
+    source = opened(root, tmp_path)
+    whole = clip(0, T=2 * FRAMES + 3)
+    start = transforms.window_start(2 * FRAMES + 3, FRAMES)
+    assert len(source) == 2
+    for window in range(2):
+        at = start + window * FRAMES
+        np.testing.assert_array_equal(source[window].video, whole[at : at + FRAMES])
+    assert not caplog.records
+    root = fill(tmp_path / "short", 2, T=2)
+    held = opened(root, tmp_path)[0].video
+    assert len(held) == FRAMES and (held[1:] == held[1]).all() and (held[0] != held[1]).any()
+    assert "1 of 1 clips" in caplog.text and "last frame is held" in caplog.text
+
+
+def test_a_film_longer_than_a_record_is_stored_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "PIECE", 2 * FRAMES)
+    source = opened(fill(tmp_path / "set", 1, T=4 * FRAMES), tmp_path)
+    assert [c["frames"] for c in source.clips] == [2 * FRAMES, 2 * FRAMES] and len(source) == 4
+    whole = np.concatenate([source[i].video for i in range(4)])
+    np.testing.assert_array_equal(whole, clip(0, T=4 * FRAMES))
+
+
+def test_clips_are_fitted_and_resampled_when_prepared(tmp_path):
+    root = tmp_path / "set"
+    root.mkdir()
+    media.write_video(root / "a.webp", clip(0, T=24, H=20, W=40), fps=16)
+    example = opened(root, tmp_path)[0]
+    assert example.fps == 8.0
+    stored = transforms.fit(clip(0, T=24, H=20, W=40)[::2], SIZE)
+    start = transforms.window_start(12, FRAMES)
+    np.testing.assert_array_equal(example.video, stored[start : start + FRAMES])
+
+
+def test_a_set_is_prepared_once(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="jaxvid")
+    root = fill(tmp_path / "set")
+    first = opened(root, tmp_path)
+    assert "preparing 3 clips" in caplog.text
+    monkeypatch.setattr(decode, "read_video", lambda *_, **__: pytest.fail("decoded again"))
+    again = opened(root, tmp_path, frames=2)  # frames are cut when read
+    assert repr(again) == repr(opened(root, tmp_path, frames=2)) and len(again) == 6
+    copy = pickle.loads(pickle.dumps(first))
+    np.testing.assert_array_equal(copy[0].video, first[0].video)
+
+
+@pytest.mark.parametrize("change", ["clip", "caption", "resolution", "fps"])
+def test_a_change_is_prepared_anew(tmp_path, change):
+    root = fill(tmp_path / "set", 1)
+    before = opened(root, tmp_path)
+    options = {}
+    if change == "clip":
+        media.write_video(root / "clip_0.webp", clip(9), fps=8)
+    elif change == "caption":
+        (root / "clip_0.txt").write_text("new words")
+    else:
+        options = {"resolution": {"resolution": 8}, "fps": {"fps": 4.0}}[change]
+    after = opened(root, tmp_path, **options)
+    assert after.key != before.key
+    assert (after[0].caption == "new words") == (change == "caption")
+
+
+def test_prepared_records_can_be_read_by_tensorflow_datasets(tmp_path):
+    import tensorflow_datasets as tfds
+
+    source = opened(fill(tmp_path / "set"), tmp_path)
+    built = tmp_path / "cache" / source.key / folder.BUILT
+    data = tfds.builder_from_directory(str(built)).as_data_source("clips")
+    captions = [data[i]["caption"].decode() for i in range(3)]
+    assert captions == ["clip 0", "clip 1", "clip 2"]
+    np.testing.assert_array_equal(data[2]["video"], clip(2))
+    assert "tensorflow" not in sys.modules
+    assert list(built.glob("*array_record*"))
+
+
+def test_nothing_is_printed(tmp_path, capfd):
+    opened(fill(tmp_path / "set"), tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bad_clips_are_named_skipped_and_counted(tmp_path, caplog):
+    root = fill(tmp_path / "set", 3)
+    media.write_video(root / "good.mp4", clip(5), fps=8)
+    whole = (root / "good.mp4").read_bytes()
+    (root / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    (root / "text.mkv").write_text("not a video")
+    (root / "empty.avi").touch()
+    examples = everything(root, tmp_path)
+    assert set(examples) == {"clip 0", "clip 1", "clip 2", "good"}
+    messages = [record.getMessage() for record in caplog.records]
+    for name in ("truncated.mp4", "text.mkv", "empty.avi"):
+        assert sum(m.startswith(f"skipped {root / name}: ") for m in messages) == 1
+    counted = f"3 of 7 clips of {root} skipped: empty.avi, text.mkv, truncated.mp4"
+    assert messages.count(counted) == 2  # when prepared, and when opened again
+    assert not any("\n" in m for m in messages)
+
+
+def test_a_set_with_nothing_left_is_refused_and_leaves_nothing(tmp_path):
+    root = tmp_path / "set"
+    root.mkdir()
+    (root / "a.mp4").write_text("not a video")
+    (root / "b.mp4").touch()
+    with pytest.raises(
+        UserError, match="none of 2 clips can be decoded; the first, a.mp4"
+    ) as caught:
+        opened(root, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert [p for p in (tmp_path / "cache").iterdir() if p.suffix != ".lock"] == []
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "empty", "no clips"])
+def test_folders_without_clips_are_refused(tmp_path, kind):
+    root = tmp_path / "set"
+    if kind == "file":
+        root.touch()
+    elif kind != "missing":
+        root.mkdir()
+    if kind == "no clips":
+        (root / "readme.md").touch()
+    fix = "no such folder; give" if kind in ("missing", "file") else "holds no clips; put .mp4"
+    with pytest.raises(UserError, match=fix):
+        opened(root, tmp_path)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable(tmp_path):
+    root = fill(tmp_path / "set", 1)
+    (tmp_path / "taken").touch()
+    with pytest.raises(UserError, match="set JAXVID_CACHE"):
+        open_source(config(root), split="train", cache_dir=tmp_path / "taken" / "cache")
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    monkeypatch.delenv("JAXVID_CACHE", raising=False)
+    assert folder.cache_root() == pathlib.Path("/x/jaxvid/datasets")
+    monkeypatch.setenv("JAXVID_CACHE", "/y")
+    assert folder.cache_root() == pathlib.Path("/y/datasets")
+    monkeypatch.delenv("JAXVID_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert folder.cache_root() == pathlib.Path.home() / ".cache/jaxvid/datasets"
+
+
+def test_a_kill_while_preparing_leaves_no_half_set(tmp_path):
+    root, cache = fill(tmp_path / "set", 3), tmp_path / "cache"
+    code = (
+        "import sys, time\n"
+        "from jaxvid.config import DataConfig\n"
+        "from jaxvid.data import decode, folder, source\n"
+        "real = decode.read_video\n"
+        "def slow(path, **o):\n"
+        "    if path.name == 'clip_2.webp': print('here', flush=True); time.sleep(60)\n"
+        "    return real(path, **o)\n"
+        "decode.read_video = slow\n"
+        "c = DataConfig(source='folder:' + sys.argv[1], resolution=16, frames=6, fps=8.0)\n"
+        "source.open_source(c, split='train', cache_dir=sys.argv[2])\n"
+    )
+    checkout = pathlib.Path(folder.__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(root), str(cache)], cwd=checkout, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout.readline() == b"here\n"
+        deadline = time.monotonic() + 20
+        while not list(cache.glob(".*.tmp*/whole")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(timeout=30)
+        process.stdout.close()
+    assert list(cache.glob(".*.tmp*")) and not [p for p in cache.iterdir() if p.name[0] != "."]
+    assert len(everything(root, tmp_path)) == 3
+    assert not list(cache.glob(".*.tmp*"))
+
+
+def test_a_damaged_cache_is_prepared_anew(tmp_path):
+    root = fill(tmp_path / "set", 2)
+    source = opened(root, tmp_path)
+    (tmp_path / "cache" / source.key / "clips.json").unlink()
+    assert len(everything(root, tmp_path)) == 2
+
+
+def test_processes_that_prepare_together_agree(tmp_path):
+    root = fill(tmp_path / "set", 4)
+    code = (
+        "import sys\n"
+        "from jaxvid.config import DataConfig\n"
+        "from jaxvid.data.source import open_source\n"
+        "c = DataConfig(source='folder:' + sys.argv[1], resolution=16, frames=6, fps=8.0)\n"
+        "print(open_source(c, split='train', cache_dir=sys.argv[2]))\n"
+    )
+    command = [sys.executable, "-c", code, str(root), str(tmp_path / "cache")]
+    checkout = pathlib.Path(folder.__file__).parents[2]
+    running = [
+        subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=60) for process in running]
+    assert [process.returncode for process in running] == [0, 0], outputs
+    assert outputs[0] == outputs[1] and outputs[0][0].startswith(b"Folder('set-")
+
+
+def test_real_clips_can_be_prepared(tmp_path):
+    root = DATA / "asl_gestures"
+    if not root.is_dir():
+        pytest.skip("no shared data")
+    (tmp_path / "two").mkdir()
+    for name in ("again.mkv", "book.mkv"):
+        (tmp_path / "two" / name).symlink_to(root / name)
+    examples = everything(tmp_path / "two", tmp_path)
+    assert set(examples) == {"again", "book"}
+    assert all(example.video.std() > 20 and example.fps == 8.0 for example in examples.values())
