@@ -11,7 +11,7 @@ frame; ``tracks`` returns centres. Letters: T frames, N actors.
 import dataclasses
 import json
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -38,6 +38,7 @@ PATTERNS = ("plain", "gradient", "grid", "noise")
 BACKGROUNDS = tuple(f"{tone}_{pattern}" for pattern in PATTERNS for tone in TONES)
 MAX_ACTORS = 2
 MAX_FRAMES = 4096
+MAX_ID = 64  # characters
 
 Box = tuple[float, float, float, float]
 
@@ -115,27 +116,41 @@ class Tracks(NamedTuple):
     background: np.ndarray
 
 
-def _fail(path: str, problem: str) -> None:
+def _fail(path: str, problem: str) -> NoReturn:
     raise UserError(f"script: {path}: {problem}")
+
+
+def _brief(value: object) -> str:
+    """What a document says, in a message of one short line."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _one_of(value: object, choices: tuple[str, ...], path: str) -> None:
     if value not in choices:
-        _fail(path, f"{value!r} is not known; use one of {', '.join(choices)}")
+        _fail(path, f"{_brief(value)} is not known; use one of {', '.join(choices)}")
+
+
+def _check_version(version: object) -> None:
+    if version != VERSION:
+        problem = f"this jaxvid reads {VERSION!r}; update jaxvid for a newer one"
+        _fail("version", f"{_brief(version)} is not readable here; {problem}")
 
 
 def validate(script: Script) -> None:
     """Raises UserError naming the path and the fix where the document does not hold together."""
-    if script.version != VERSION:
-        _fail("version", f"{script.version!r} is not readable here; this jaxvid reads {VERSION!r}")
+    _check_version(script.version)
     if not (math.isfinite(script.fps) and 0 < script.fps <= 240):
         _fail("fps", f"{script.fps} must be over 0 and at most 240")
     if len(script.size) != 2 or not all(1 <= side <= 4096 for side in script.size):
         _fail("size", f"{script.size} must be height and width from 1 to 4096")
-    ids = [entity.id for entity in script.entities]
+    ids: set[str] = set()
     for i, entity in enumerate(script.entities):
-        if ids.count(entity.id) > 1:
+        if not (0 < len(entity.id) <= MAX_ID and entity.id.isprintable()):
+            _fail(f"entities[{i}].id", f"must be 1 to {MAX_ID} printable characters")
+        if entity.id in ids:
             _fail(f"entities[{i}].id", f"{entity.id!r} is used twice; give each entity its own id")
+        ids.add(entity.id)
         _one_of(entity.kind, KINDS, f"entities[{i}].kind")
         _one_of(entity.color, COLORS, f"entities[{i}].color")
         _one_of(entity.size, SIZES, f"entities[{i}].size")
@@ -149,14 +164,14 @@ def validate(script: Script) -> None:
         _fail("scenes", f"{script.frames} frames in all; at most {MAX_FRAMES}")
 
 
-def _validate_shot(shot: Shot, ids: list[str], path: str) -> None:
+def _validate_shot(shot: Shot, ids: set[str], path: str) -> None:
     if not 1 <= shot.frames <= MAX_FRAMES:
         _fail(f"{path}.frames", f"{shot.frames} must be from 1 to {MAX_FRAMES}")
     if len(shot.actors) > MAX_ACTORS:
         _fail(f"{path}.actors", f"{len(shot.actors)} actors; at most {MAX_ACTORS}")
     for k, actor in enumerate(shot.actors):
         if actor.entity not in ids:
-            _fail(f"{path}.actors[{k}].entity", f"no entity has the id {actor.entity!r}")
+            _fail(f"{path}.actors[{k}].entity", f"no entity has the id {_brief(actor.entity)}")
         if [other.entity for other in shot.actors].count(actor.entity) > 1:
             _fail(f"{path}.actors[{k}].entity", f"{actor.entity!r} is in this shot twice")
         _one_of(actor.motion, MOTIONS, f"{path}.actors[{k}].motion")
@@ -244,13 +259,14 @@ def from_json(text: str) -> Script:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"script: not valid JSON: {error}") from None
+    if isinstance(document, dict):  # before the keys, which a newer version may have more of
+        _check_version(document.get("version", VERSION))
     top = _fields(document, "", {"entities", "scenes"}, {"version", "fps", "size"})
-    if top.get("version", VERSION) != VERSION:
-        _fail("version", f"{top['version']!r} is not readable here; this jaxvid reads {VERSION!r}")
     entities = []
     for i, item in enumerate(_list(top["entities"], "entities")):
         fields = _fields(item, f"entities[{i}]", {"id", "kind", "color", "size"}, set())
-        entities.append(Entity(**{key: str(value) for key, value in fields.items()}))
+        texts = {key: _text(value, f"entities[{i}].{key}") for key, value in fields.items()}
+        entities.append(Entity(**texts))
     scenes = []
     for i, item in enumerate(_list(top["scenes"], "scenes")):
         fields = _fields(item, f"scenes[{i}]", {"background", "shots"}, set())
@@ -258,14 +274,13 @@ def from_json(text: str) -> Script:
             _shot(shot, f"scenes[{i}].shots[{j}]")
             for j, shot in enumerate(_list(fields["shots"], f"scenes[{i}].shots"))
         ]
-        scenes.append(Scene(str(fields["background"]), tuple(shots)))
-    size = _list(top.get("size", [32, 32]), "size")
-    return Script(
-        entities=tuple(entities),
-        scenes=tuple(scenes),
-        fps=float(_number(top.get("fps", 8.0), "fps")),
-        size=tuple(int(_number(side, "size")) for side in size),  # type: ignore[arg-type]
-    )
+        background = _text(fields["background"], f"scenes[{i}].background")
+        scenes.append(Scene(background, tuple(shots)))
+    size = [_whole(side, "size") for side in _list(top.get("size", [32, 32]), "size")]
+    if len(size) != 2:
+        _fail("size", "must be two numbers [height, width]")
+    fps = _number(top.get("fps", 8.0), "fps")
+    return Script(tuple(entities), tuple(scenes), fps, (size[0], size[1]))
 
 
 def _shot(item: object, where: str) -> Shot:
@@ -274,37 +289,51 @@ def _shot(item: object, where: str) -> Shot:
     for k, actor in enumerate(_list(fields["actors"], f"{where}.actors")):
         at = f"{where}.actors[{k}]"
         values = _fields(actor, at, {"entity", "motion", "from", "to"}, {"z"})
-        start, end = (
-            tuple(float(_number(v, f"{at}.{key}")) for v in _list(values[key], f"{at}.{key}"))
-            for key in ("from", "to")
-        )
-        z = int(_number(values.get("z", 0), f"{at}.z"))
-        actors.append(Actor(str(values["entity"]), str(values["motion"]), start, end, z))  # type: ignore[arg-type]
-    return Shot(int(_number(fields["frames"], f"{where}.frames")), tuple(actors))
+        entity, motion = (_text(values[key], f"{at}.{key}") for key in ("entity", "motion"))
+        start, end = (_box(values[key], f"{at}.{key}") for key in ("from", "to"))
+        actors.append(Actor(entity, motion, start, end, _whole(values.get("z", 0), f"{at}.z")))
+    return Shot(_whole(fields["frames"], f"{where}.frames"), tuple(actors))
 
 
 def _fields(item: object, path: str, needed: set[str], optional: set[str]) -> dict[str, Any]:
     where = path or "document"
     if not isinstance(item, dict):
         _fail(where, "must be a JSON object")
-    assert isinstance(item, dict)
     if missing := needed - item.keys():
         _fail(where, f"lacks {', '.join(sorted(missing))}")
     if unknown := item.keys() - needed - optional:
         known = ", ".join(sorted(needed | optional))
-        _fail(where, f"has the unknown key {sorted(unknown)[0]!r}; known are {known}")
+        _fail(where, f"has the unknown key {_brief(min(unknown))}; known are {known}")
     return item
 
 
 def _list(item: object, path: str) -> list[Any]:
     if not isinstance(item, list) or len(item) > MAX_FRAMES:
         _fail(path, f"must be a list of at most {MAX_FRAMES}")
-    assert isinstance(item, list)
+    return item
+
+
+def _text(item: object, path: str) -> str:
+    if not isinstance(item, str):
+        _fail(path, f"{_brief(item)} must be text")
     return item
 
 
 def _number(item: object, path: str) -> float:
-    if isinstance(item, bool) or not isinstance(item, int | float) or not math.isfinite(item):
-        _fail(path, f"{item!r} must be a finite number")
-    assert isinstance(item, int | float)
-    return item
+    if isinstance(item, bool) or not isinstance(item, int | float) or not abs(item) < 1e300:
+        _fail(path, f"{_brief(item)} must be a finite number")
+    return float(item)
+
+
+def _whole(item: object, path: str) -> int:
+    number = _number(item, path)
+    if number != int(number):
+        _fail(path, f"{_brief(item)} must be a whole number")
+    return int(number)
+
+
+def _box(item: object, path: str) -> Box:
+    values = [_number(value, path) for value in _list(item, path)]
+    if len(values) != 4:
+        _fail(path, "must be four finite numbers [x, y, w, h]")
+    return values[0], values[1], values[2], values[3]
