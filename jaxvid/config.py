@@ -6,6 +6,7 @@ A ``GanRun`` or ``PlannerRun`` is all that a training needs to be repeated; it i
 
 import dataclasses
 import json
+import math
 import typing
 from typing import Any, Literal, TypeVar
 
@@ -17,14 +18,41 @@ R = TypeVar("R")
 def _positive(config: object, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
-        if value <= 0:
+        if not 0 < value < math.inf:
             raise UserError(f"{name} is {value}; it must be over 0")
+
+
+def _not_negative(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not 0 <= value < math.inf:
+            raise UserError(f"{name} is {value}; it must be 0 or more")
+
+
+def _below_one(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not 0 <= value < 1:
+            raise UserError(f"{name} is {value}; it must be from 0 to below 1")
+
+
+def _widths(config: object, name: str) -> None:
+    value = getattr(config, name)
+    if not value or min(value) < 2:
+        raise UserError(f"{name} is {list(value)}; it needs a width of at least 2 for each stage")
 
 
 def _heads(width: int, heads: int) -> None:
     if width % heads:
-        fits = next(k for k in range(heads + 1, width + 1) if width % k == 0)
+        divisors = [k for k in range(1, width + 1) if width % k == 0]
+        fits = min(divisors, key=lambda k: (abs(k - heads), -k))
         raise UserError(f"width {width} must be divisible by heads {heads}; try heads={fits}")
+
+
+def _multiple(name: str, value: int, of: int, why: str) -> None:
+    if value % of:
+        fits = -(-value // of) * of
+        raise UserError(f"{name} {value} must be a multiple of {of}; try {fits} ({why})")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +69,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "resolution", "frames", "fps", "text_length", "threads")
+        _not_negative(self, "memory_gb")
+        _multiple("text_length", self.text_length, 4, "the encoders read four bytes as one")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +103,10 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         _positive(self, "width", "layers", "heads", "patch", "blocks", "drawing")
         _heads(self.width, self.heads)
+        _not_negative(self, "text_layers")
+        _widths(self, "decoder")
+        if self.width % 2:
+            raise UserError(f"width {self.width} must be even; try {self.width + 1}")
         if self.patch != 2 ** len(self.decoder):
             raise UserError(
                 f"patch {self.patch} needs a decoder of log2(patch) stages, not {len(self.decoder)}"
@@ -93,6 +127,7 @@ class CriticConfig:
     def __post_init__(self) -> None:
         _positive(self, "frames", "clip_width", "clip_layers", "heads", "text_width")
         _heads(self.clip_width, self.heads)
+        _widths(self, "frame_widths")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +150,12 @@ class LossConfig:
     augment: float = 0.5  # strength of the critics' augmentation, clips without script
     ema: float = 0.995
 
+    def __post_init__(self) -> None:
+        _positive(self, "penalty_epsilon", "frames", "warmup_frames")
+        _not_negative(self, "penalty_weight", "centring", "generator", "reconstruction")
+        _not_negative(self, "reconstruction_final", "mismatch", "transport", "warmup", "augment")
+        _below_one(self, "ema")
+
 
 @dataclasses.dataclass(frozen=True)
 class TaskConfig:
@@ -127,7 +168,7 @@ class TaskConfig:
 
     def __post_init__(self) -> None:
         shares = (self.nothing, self.first, self.ends, self.scattered)
-        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        if min(shares) < 0 or not abs(sum(shares) - 1) <= 1e-6:
             raise UserError(f"the shares of the tasks are {shares}; they must add up to 1")
 
 
@@ -144,6 +185,10 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "lr", "clip")
+        _not_negative(self, "warmup", "final")
+        _below_one(self, "b1", "b2")
+        if self.final > 1:
+            raise UserError(f"final is {self.final}; it is a share of lr, at most 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +209,7 @@ class TrainConfig:
         _positive(
             self, "steps", "batch_size", "log_every", "sample_every", "checkpoint_every", "keep"
         )
+        _not_negative(self, "seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,6 +235,10 @@ class GanRun:
     critic_optim: OptimConfig = OptimConfig(b1=0.0)
     train: TrainConfig = TrainConfig()
 
+    def __post_init__(self) -> None:
+        of = max(self.generator.patch, 2 ** len(self.critic.frame_widths), 8)
+        _multiple("resolution", self.data.resolution, of, "the networks halve it that often")
+
 
 def to_json(run: Any) -> str:
     """The resolved configuration, as written to ``config.json``."""
@@ -197,15 +247,38 @@ def to_json(run: Any) -> str:
 
 def from_json(cls: type[R], text: str) -> R:
     """Reads what ``to_json`` wrote. Raises UserError for a key or value that does not fit."""
-    return _build(cls, json.loads(text), "config")
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"config: not valid JSON: {error}") from None
+    return _build(cls, document, "config")
 
 
 def _build(cls: Any, value: Any, path: str) -> Any:
+    """``value`` as JSON gave it, checked against and made into the type ``cls``."""
     if dataclasses.is_dataclass(cls):
+        if not isinstance(value, dict):
+            raise UserError(f"{path}: must be a JSON object")
         hints = typing.get_type_hints(cls)
         if unknown := value.keys() - hints.keys():
-            raise UserError(
-                f"{path}: unknown key {sorted(unknown)[0]!r}; known are {', '.join(hints)}"
-            )
+            raise UserError(f"{path}: unknown key {min(unknown)!r}; known are {', '.join(hints)}")
         return cls(**{key: _build(hints[key], v, f"{path}.{key}") for key, v in value.items()})  # type: ignore[operator]
-    return tuple(value) if isinstance(value, list) else value
+    if typing.get_origin(cls) is tuple and isinstance(value, list):
+        return tuple(_build(typing.get_args(cls)[0], item, path) for item in value)
+    if typing.get_origin(cls) is Literal:
+        if value in (choices := typing.get_args(cls)):
+            return value
+        raise UserError(
+            f"{path}: {str(value)[:40]!r} is not known; use one of {', '.join(choices)}"
+        )
+    if cls is float and type(value) is int and abs(value) < 1e300:
+        value = float(value)
+    if not isinstance(cls, type) or type(value) is not cls:
+        kind = {
+            "int": "a whole number",
+            "float": "a number",
+            "str": "text",
+            "bool": "true or false",
+        }
+        raise UserError(f"{path}: must be {kind.get(getattr(cls, '__name__', ''), 'a list')}")
+    return value
