@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 import typing
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from jaxvid.typing import UserError
@@ -16,24 +17,23 @@ R = TypeVar("R")
 
 
 def _positive(config: object, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if not 0 < value < math.inf:
-            raise UserError(f"{name} is {value}; it must be over 0")
+    _need(config, names, lambda value: 0 < value < math.inf, "over 0")
 
 
 def _not_negative(config: object, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if not 0 <= value < math.inf:
-            raise UserError(f"{name} is {value}; it must be 0 or more")
+    _need(config, names, lambda value: 0 <= value < math.inf, "0 or more")
 
 
 def _below_one(config: object, *names: str) -> None:
+    _need(config, names, lambda value: 0 <= value < 1, "from 0 to below 1")
+
+
+def _need(
+    config: object, names: tuple[str, ...], fits: Callable[[float], bool], words: str
+) -> None:
     for name in names:
-        value = getattr(config, name)
-        if not 0 <= value < 1:
-            raise UserError(f"{name} is {value}; it must be from 0 to below 1")
+        if not fits(value := getattr(config, name)):
+            raise UserError(f"{name} is {str(value)[:40]}; it must be {words}")
 
 
 def _widths(config: object, name: str) -> None:
@@ -78,12 +78,13 @@ class PlannerConfig:
     """Encoder-decoder Transformer from bytes of text to script tokens."""
 
     width: int = 128
-    encoder_layers: int = 2
-    decoder_layers: int = 2
-    heads: int = 4
+    encoder_layers: int = 1
+    decoder_layers: int = 1
+    heads: int = 4  # half of the encoder's look back, half ahead
+    byte_width: int = 32  # features of a byte
 
     def __post_init__(self) -> None:
-        _positive(self, "width", "encoder_layers", "decoder_layers", "heads")
+        _positive(self, "width", "encoder_layers", "decoder_layers", "heads", "byte_width")
         _heads(self.width, self.heads)
 
 
