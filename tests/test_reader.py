@@ -143,8 +143,10 @@ def test_score_matches_kindly_whatever_the_order() -> None:
         result = score(order, PAIR)
         assert all(result[key].all() for key in (*ATTRIBUTES, "all", "clip"))
         assert result["color"].shape == (2,) and result["direction"].shape == (0,)
-    swapped = score([reading("ring", "red"), reading("star", "blue")], PAIR)
-    assert swapped["color"].all() and not swapped["kind"].any()  # a tie is settled by colour
+    mixed = [reading("ring", "red"), reading("star", "blue")]
+    for order in (mixed, mixed[::-1]):  # a tie is settled by colour
+        swapped = score(order, PAIR)
+        assert swapped["color"].all() and not swapped["kind"].any()
 
 
 def test_missing_is_wrong_and_surplus_spoils_the_clip() -> None:

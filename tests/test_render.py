@@ -84,6 +84,8 @@ def test_shots_are_joined_in_order_and_share_the_time() -> None:
     np.testing.assert_array_equal(video[4:], render(second))
     assert [len(render(both, frames=n)) for n in (1, 2, 5, 12, 31)] == [1, 2, 5, 12, 31]
     np.testing.assert_array_equal(render(both, frames=24)[:8], render(first, frames=8))
+    thrice = Script(both.entities, (first.scenes[0],) * 3)
+    assert [len(render(thrice, frames=n)) for n in (1, 2, 4, 5)] == [1, 2, 4, 5]
 
 
 def _ends(script: Script) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -124,6 +124,9 @@ def test_two_actors_differ_in_colour_and_sometimes_pass() -> None:
             assert [a.z for a in script.scenes[0].shots[0].actors] == [0, 1]
             boxes_TN4 = tracks(script).boxes_TN4
             gap = np.abs(boxes_TN4[:, 0, :2] - boxes_TN4[:, 1, :2])
+            both = np.clip(boxes_TN4[:, :, 2:].mean(1) - gap, 0, boxes_TN4[:, :, 2:].min(1)).prod(1)
+            hidden = both / boxes_TN4[:, 0, 2:].prod(1)  # of the rear box, at most
+            assert hidden.mean() < 0.31 and hidden.max() < 0.61
             passes += bool((gap < boxes_TN4[:, :, 2:].mean(1)).all(1).any())
     assert passes > 100
 

@@ -43,7 +43,7 @@ def read_clip(video_THWC: UInt8[np.ndarray, "T H W 3"]) -> list[Reading]:
     for color, mask_THW, crisp_THW in zip(colors, smooth_KTHW, crisp_KTHW, strict=True):
         if mask_THW.max() < 0.5:
             continue
-        motion, seen_T4 = trace.track(mask_THW, smooth_KTHW.sum(0) - mask_THW)
+        motion, seen_T4 = trace.track(mask_THW)
         kind, boxes_T4 = trace.recognise(crisp_THW, crisp_KTHW.sum(0) - crisp_THW, seen_T4)
         extent = np.sqrt(boxes_T4[:, 2] * boxes_T4[:, 3]).max()
         size = min(SIZES, key=lambda name: abs(np.log(EXTENTS[name] / extent)))

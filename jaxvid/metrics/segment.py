@@ -95,14 +95,12 @@ def _colors(d_THW2: np.ndarray, ground_2: np.ndarray) -> list[int]:
 
 
 def _unexplained(points_P2: np.ndarray, palette_K2: np.ndarray) -> float:
-    """Pixels that are no mixture of the one or two colours and the ground, which is the origin."""
+    """Pixels that are on no line between the one or two colours and the ground, the origin."""
     error_P = np.full(len(points_P2), np.inf)
     corners = [(np.zeros(2), color_2) for color_2 in palette_K2]
     if len(palette_K2) == 2:
         corners.append((palette_K2[0], palette_K2[1]))
-        a_P, b_P = _solve(points_P2, palette_K2)
-        error_P[(a_P >= 0) & (b_P >= 0) & (a_P + b_P <= 1)] = 0
-    for start_2, end_2 in corners:  # distance to each side of the triangle; rays go on a little
+    for start_2, end_2 in corners:  # a colour may be brighter than ours
         way_2 = end_2 - start_2
         limit = 1.15 if not start_2.any() else 1.0
         along_P = np.clip((points_P2 - start_2) @ way_2 / (way_2 @ way_2), 0, limit)

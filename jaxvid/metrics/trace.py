@@ -1,9 +1,9 @@
 """Where a masked entity is in every frame, how it moves, and which kind it is.
 
 A motion is read by fitting the boxes of each model of ``script.Actor`` to the edges of the mask,
-less those that the other entity may hide. A kind is read by straightening the mask into the
-coordinates of its boxes, averaging over time, and comparing with templates that are blurred, grown
-and shifted.
+robustly, since the other entity may hide some of them. A kind is read by straightening the mask
+into the coordinates of its boxes, averaging over time, and comparing with templates that are
+blurred, grown and shifted.
 
 Letters beyond the legend: E edges of a box (left, right, top, bottom), G positions across a
 straightened box, M templates, P points, Q unknowns of a fit.
@@ -19,7 +19,7 @@ from jaxvid.script import DIRECTIONS, KINDS
 
 _STILL = 0.08  # of the frame: less travel is none
 _ZOOM = 1.3  # ratio of last and first width
-_DOUBT = 0.1  # weight of an edge that the other entity may hide
+_HIDDEN = 0.25  # of the median area: a frame that shows less tells nothing
 _GRID = np.linspace(-1.5, 1.5, 25)  # across the measured box, which ends at -1 and 1
 _FINE = np.linspace(-1.5, 1.5, 49)
 _GROW = np.array([0.9, 0.95, 1.0, 1.06, 1.12, 1.19, 1.26, 1.34, 1.42])  # true box over measured one
@@ -37,27 +37,16 @@ def _edges(profile_TW: np.ndarray, profile_TH: np.ndarray) -> np.ndarray:
     return np.stack(edges)
 
 
-def _trust(mask_THW: np.ndarray, other_THW: np.ndarray, edges_ET: np.ndarray) -> np.ndarray:
-    """(E,T): 1 where an edge is the entity's own, less where the other entity goes on beyond it."""
-    rows_TH, cols_TW = mask_THW.max(2), mask_THW.max(1)
-    beside_TW = (other_THW * (rows_TH > 0.4)[:, :, None]).max(1)
-    above_TH = (other_THW * (cols_TW > 0.4)[:, None, :]).max(2)
-    joint_ET = _edges(np.maximum(cols_TW, beside_TW), np.maximum(rows_TH, above_TH))
-    area_T = mask_THW.sum((1, 2))
-    seen_T = area_T > 0.25 * np.median(area_T)
-    return np.where(np.abs(joint_ET - edges_ET) > 0.7, _DOUBT, 1.0) * np.maximum(seen_T, 1e-3)
-
-
 def _fit(
-    place_TQ: np.ndarray, width_TQ: np.ndarray, edges_2T: np.ndarray, trust_2T: np.ndarray
+    place_TQ: np.ndarray, width_TQ: np.ndarray, edges_2T: np.ndarray, trust_T: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Centre and width (T,) that fit two opposite edges, and the misfit.
 
     Linear least squares over the two bases, reweighted as for Cauchy errors, from coarse to fine:
-    where an edge is hidden it is far off, and must not count.
+    an edge that the other entity hides is far off, and must not count.
     """
     X_PQ = np.block([[place_TQ, -width_TQ / 2], [place_TQ, width_TQ / 2]])
-    y_P, trust_P = edges_2T.ravel(), trust_2T.ravel()
+    y_P, trust_P = edges_2T.ravel(), np.tile(trust_T, 2)
     w_P, ridge_QQ = trust_P, 1e-4 * np.eye(X_PQ.shape[1])
     loss_P = np.zeros_like(y_P)
     for scale in (4, 2, 1, 0.5, 0.5, 0.5):  # pixels
@@ -70,14 +59,12 @@ def _fit(
     return place_TQ @ solution_Q[:n], width_TQ @ solution_Q[n:], misfit
 
 
-def track(mask_THW: np.ndarray, other_THW: np.ndarray) -> tuple[str, np.ndarray]:
-    """The motion, and the boxes (T,4) of what is seen: centre x, y, width, height, 1 is the frame.
-
-    ``mask_THW`` and ``other_THW``, the mask of whatever may hide it, as from ``segment``.
-    """
+def track(mask_THW: np.ndarray) -> tuple[str, np.ndarray]:
+    """The motion, and the boxes (T,4) of what is seen: centre x, y, width, height of 1."""
     T, H, W = mask_THW.shape
     edges_ET = _edges(mask_THW.max(1), mask_THW.max(2))
-    trust_ET = _trust(mask_THW, other_THW, edges_ET)
+    area_T = mask_THW.sum((1, 2))
+    trust_T = np.where(area_T > _HIDDEN * np.median(area_T), 1.0, 1e-3)
     u_T = np.linspace(0, 1, T)
     one = np.ones((T, 1))
     line = np.stack([np.ones(T), u_T], 1)
@@ -91,8 +78,8 @@ def track(mask_THW: np.ndarray, other_THW: np.ndarray) -> tuple[str, np.ndarray]
         ("orbit", turn, turn, one, 0.05),  # has the most freedom
         ("zoom", one, one, line, 0.0),
     ):
-        x_T, w_T, misfit_x = _fit(in_x, width, edges_ET[:2], trust_ET[:2])
-        y_T, h_T, misfit_y = _fit(in_y, width, edges_ET[2:], trust_ET[2:])
+        x_T, w_T, misfit_x = _fit(in_x, width, edges_ET[:2], trust_T)
+        y_T, h_T, misfit_y = _fit(in_y, width, edges_ET[2:], trust_T)
         if misfit_x + misfit_y + handicap < least:
             best, least = name, misfit_x + misfit_y + handicap
             w_T, h_T = np.maximum(w_T, 1), np.maximum(h_T, 1)
