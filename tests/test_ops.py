@@ -1,0 +1,287 @@
+"""Laws of the array operations, each against float64 NumPy or by what must not change."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvid.ops import attention as attention_module
+from jaxvid.ops import augment as augment_module
+from jaxvid.ops import inbetween, layout, positions
+from jaxvid.ops.layout import FEATURES
+from jaxvid.ops.patchify import patchify, unpatchify
+
+# Compiled, since op by op each shape would compile thirty programs.
+attention = jax.jit(attention_module.attention)
+augment = jax.jit(augment_module.augment, static_argnames="strength")
+blend = jax.jit(inbetween.blend)
+draw = jax.jit(layout.draw, static_argnames=("height", "width"))
+fourier = jax.jit(positions.fourier, static_argnames="octaves")
+pixel_grid = jax.jit(positions.pixel_grid, static_argnums=(0, 1), static_argnames="octaves")
+sinusoids = jax.jit(positions.sinusoids, static_argnames="width")
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> jax.Array:
+    return jnp.asarray(RNG.normal(size=shape).astype(np.float32))
+
+
+# Attention
+
+
+def oracle(q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """softmax(Q Kᵀ / √A) V in float64, one query and head at a time; zeros where all is masked."""
+    q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
+    B, L, K, A = q.shape
+    out = np.zeros((B, L, K, A))
+    for b, row, head in np.ndindex(B, L, K):
+        logits = k[b, :, head] @ q[b, row, head] / np.sqrt(A)
+        allowed = np.ones(len(logits), bool)
+        if mask is not None:
+            allowed = np.broadcast_to(mask, (B, K, L, len(logits)))[b, head, row]
+        if allowed.any():
+            weights = np.where(allowed, np.exp(logits - logits[allowed].max()), 0)
+            out[b, row, head] = weights @ v[b, :, head] / weights.sum()
+    return out
+
+
+Q, K, V = normal(2, 3, 2, 4), normal(2, 5, 2, 4), normal(2, 5, 2, 4)
+MASK = jnp.asarray(RNG.random((2, 2, 3, 5)) < 0.6).at[1, 0, 2].set(False)
+
+
+@pytest.mark.parametrize("mask", [None, MASK, MASK[:, :1, :1]], ids=["all", "full", "keys"])
+def test_attention_equals_its_formula(mask: jax.Array | None) -> None:
+    expected = oracle(Q, K, V, None if mask is None else np.asarray(mask))
+    np.testing.assert_allclose(attention(Q, K, V, mask=mask), expected, atol=2e-6)
+
+
+def test_attention_may_have_any_leading_axes() -> None:
+    wide = [jnp.stack([x, x + 1, x - 1]) for x in (Q, K, V)]
+    whole = attention(*wide)
+    assert whole.shape == (3, 2, 3, 2, 4)
+    for i in range(3):
+        np.testing.assert_allclose(whole[i], attention(*(x[i] for x in wide)), atol=1e-6)
+
+
+def test_a_query_without_keys_reads_zeros_and_has_no_gradient() -> None:
+    def read(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        return attention(q, k, v, mask=jnp.zeros((1, 1, 1, 5), bool))
+
+    np.testing.assert_array_equal(read(Q, K, V), 0)
+    gradients = jax.jit(jax.grad(lambda *x: (read(*x) ** 2 + read(*x)).sum(), argnums=(0, 1, 2)))
+    for gradient in gradients(Q, K, V):
+        np.testing.assert_array_equal(gradient, 0)
+
+
+def test_the_order_of_keys_does_not_matter() -> None:
+    order = jnp.asarray(RNG.permutation(5))
+    shuffled = attention(Q, K[:, order], V[:, order], mask=MASK[..., order])
+    np.testing.assert_allclose(shuffled, attention(Q, K, V, mask=MASK), atol=1e-6)
+
+
+def test_masked_keys_have_no_influence_however_large() -> None:
+    mask = jnp.asarray([True, True, False, True, False])[None, None, None]
+    loud = attention(Q, K.at[:, [2, 4]].set(1e4), V.at[:, [2, 4]].set(1e4), mask=mask)
+    np.testing.assert_array_equal(loud, attention(Q, K, V, mask=mask))
+
+
+def test_the_gradient_of_attention_is_that_of_its_formula() -> None:
+    weights = RNG.normal(size=Q.shape)
+
+    def loss(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        return (attention(q, k, v, mask=MASK) * weights).sum()
+
+    for i, gradient in enumerate(jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(Q, K, V)):
+        arrays = [np.array(x, np.float64) for x in (Q, K, V)]
+        for index in list(np.ndindex(*arrays[i].shape))[::7]:
+            ends = []
+            for move in (1e-5, -1e-5):
+                moved = [x.copy() for x in arrays]
+                moved[i][index] += move
+                ends.append((oracle(*moved, np.asarray(MASK)) * weights).sum())
+            np.testing.assert_allclose(gradient[index], (ends[0] - ends[1]) / 2e-5, atol=1e-5)
+
+
+def test_the_softmax_is_float32_in_bfloat16_attention() -> None:
+    # 300 equal keys: summed in bfloat16, their weights of 1/300 would be off by more than 1 %.
+    k, v = (jnp.ones((1, 300, 1, 4), jnp.bfloat16) for _ in range(2))
+    out = attention(jnp.ones((1, 1, 1, 4), jnp.bfloat16), k, v)
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(out, np.float32), 1.0, atol=4e-3)
+
+
+# Patches and positions
+
+
+@pytest.mark.parametrize("lead", [(), (1,), (3, 5)])
+def test_unpatchify_undoes_patchify(lead: tuple[int, ...]) -> None:
+    x = normal(*lead, 6, 9, 5)
+    cut = patchify(x, 3)
+    assert cut.shape == (*lead, 2, 3, 45)
+    np.testing.assert_array_equal(unpatchify(cut, 3), x)
+    np.testing.assert_array_equal(cut[..., 1, 2, :].reshape(*lead, 3, 3, 5), x[..., 3:6, 6:9, :])
+
+
+def test_fourier_and_sinusoids_equal_their_formulas() -> None:
+    x = np.linspace(-1, 1, 7)
+    angles = np.pi * x[:, None] * 2.0 ** np.arange(3)
+    expected = np.concatenate([x[:, None], np.sin(angles), np.cos(angles)], axis=1)
+    np.testing.assert_allclose(fourier(jnp.asarray(x, jnp.float32), octaves=3), expected, atol=2e-6)
+    t = np.linspace(0, 9, 7)
+    angles = t[:, None] * 2 * np.pi / np.geomspace(4, 64, 5)  # wavelengths
+    expected = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    np.testing.assert_allclose(
+        sinusoids(jnp.asarray(t, jnp.float32), width=10), expected, atol=1e-5
+    )
+
+
+def test_the_pixel_grid_says_where_a_pixel_is_at_any_resolution() -> None:
+    grid = pixel_grid(4, 6, octaves=2)
+    assert grid.shape == (4, 6, 11)
+    np.testing.assert_array_equal(grid[..., 0], 1)
+    np.testing.assert_allclose(grid[:, 0, 1], [-0.75, -0.25, 0.25, 0.75])
+    np.testing.assert_allclose(grid[0, :, 6], (np.arange(6) + 0.5) / 3 - 1, atol=1e-6)
+    fine = pixel_grid(12, 18, octaves=2)  # a pixel of 3 x 3 has its centre where the coarse one has
+    np.testing.assert_allclose(fine[1::3, 1::3], grid, atol=1e-5)
+
+
+# In-betweening
+
+TIMES = jnp.asarray([[0.0, 0.1, 0.4, 0.5, 1.5, 2.0], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]])
+KNOWN = jnp.asarray([[0.0, 1.0, 0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 1.0, 0.0, 1.0]])
+CLIP = normal(2, 6, 3, 4, 2)
+
+
+def test_blending_equals_interpolation_in_time() -> None:
+    blended, has = blend(CLIP, KNOWN, TIMES)
+    np.testing.assert_array_equal(has, [[0, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]])
+    for b in range(2):
+        times, known = np.asarray(TIMES[b], np.float64), np.asarray(KNOWN[b]) > 0
+        for at in np.ndindex(3, 4, 2):
+            row = np.asarray(CLIP, np.float64)[(b, slice(None), *at)]
+            expected = np.interp(times, times[known], row[known]) * np.asarray(has[b])
+            np.testing.assert_allclose(blended[(b, slice(None), *at)], expected, atol=1e-6)
+
+
+def test_known_frames_return_themselves() -> None:
+    blended, _ = blend(CLIP, KNOWN, TIMES)
+    np.testing.assert_array_equal(blended[KNOWN > 0], CLIP[KNOWN > 0])
+    np.testing.assert_array_equal(blend(CLIP, jnp.ones((2, 6)), TIMES)[0], CLIP)
+
+
+def test_without_a_frame_on_both_sides_there_is_no_blend() -> None:
+    for known in (jnp.zeros((2, 6)), jnp.zeros((2, 6)).at[:, 0].set(1.0)):
+        blended, has = blend(CLIP, known, TIMES)
+        np.testing.assert_array_equal(has, known)
+        np.testing.assert_array_equal(blended[known == 0], 0)
+
+
+def test_unknown_frames_have_no_influence() -> None:
+    changed = jnp.where(KNOWN[..., None, None, None] > 0, CLIP, 7.0)
+    np.testing.assert_array_equal(blend(changed, KNOWN, TIMES)[0], blend(CLIP, KNOWN, TIMES)[0])
+
+
+# The drawn script
+
+BOXES = jnp.asarray([[[[0.5, 0.25, 0.5, 0.3], [0.25, 0.5, 0.2, 0.6]]]])
+
+
+def test_the_mask_is_the_box() -> None:
+    _, mask = draw(BOXES, jnp.ones((1, 1, 2)), height=40, width=80)
+    y, x = (np.arange(40) + 0.5) / 40, (np.arange(80) + 0.5) / 80
+    for n, (cx, cy, w, h) in enumerate(np.asarray(BOXES[0, 0])):
+        inside = np.minimum(w / 2 - abs(x - cx), 9)[None] * 80  # pixels to the side, within is > 0
+        inside = np.minimum(inside, (h / 2 - abs(y - cy))[:, None] * 40)
+        np.testing.assert_allclose(mask[0, 0, ..., n][inside > 1.2], 1, atol=0.02)
+        np.testing.assert_allclose(mask[0, 0, ..., n][inside < -1.2], 0, atol=0.02)
+        area = float(mask[0, 0, ..., n].mean())
+        np.testing.assert_allclose(area, w * h, rtol=0.05)
+
+
+def test_an_actor_off_screen_has_no_mask() -> None:
+    visible = jnp.asarray([[[0.0, 1.0]]])
+    _, mask = draw(BOXES, visible, height=16, width=16)
+    np.testing.assert_array_equal(mask[..., 0], 0)
+    assert float(mask[..., 1].max()) > 0.9
+    _, nothing = draw(jnp.zeros((1, 1, 2, 4)), jnp.zeros((1, 1, 2)), height=8, width=8)
+    np.testing.assert_array_equal(nothing, 0)
+
+
+def test_coordinates_go_from_side_to_side_of_the_box() -> None:
+    drawn, mask = draw(BOXES, jnp.ones((1, 1, 2)), height=40, width=80)
+    assert drawn.shape == (1, 1, 40, 80, 2, FEATURES) and mask.shape == (1, 1, 40, 80, 2)
+    x = (np.arange(80) + 0.5) / 80
+    u, v = drawn[0, 0, ..., 0, 1], drawn[0, 0, ..., 0, 2]
+    np.testing.assert_allclose(u[5], np.clip((x - 0.5) / 0.25, -1.2, 1.2), atol=1e-5)
+    assert np.all(np.diff(v, axis=0) >= 0)  # downwards, as rows are
+    np.testing.assert_allclose(drawn[..., 0], 1)
+    assert np.abs(np.asarray(drawn)).max() < 2  # no feature shouts
+
+
+def test_what_is_drawn_moves_with_the_box() -> None:
+    moved = BOXES + jnp.asarray([4 / 32, 8 / 32, 0, 0])
+    here = draw(BOXES, jnp.ones((1, 1, 2)), height=32, width=32)
+    there = draw(moved, jnp.ones((1, 1, 2)), height=32, width=32)
+    for a, b in zip(here, there, strict=True):
+        np.testing.assert_allclose(a[:, :, :-8, :-4], b[:, :, 8:, 4:], atol=1e-4)
+
+
+def test_drawing_has_finite_gradients_even_for_an_empty_box() -> None:
+    @jax.jit
+    @jax.grad
+    def gradient(boxes: jax.Array) -> jax.Array:
+        drawn, mask = draw(boxes, jnp.ones((1, 1, 2)), height=8, width=8)
+        return (drawn * mask[..., None]).sum()
+
+    for boxes in (BOXES, jnp.zeros_like(BOXES), jnp.full_like(BOXES, 0.5 + 0.5 / 8)):
+        assert np.all(np.isfinite(gradient(boxes)))
+
+
+# Augmentation
+
+KEYS = jax.random.split(jax.random.key(3), 6)
+VIDEO = jnp.asarray(RNG.uniform(-1, 1, (6, 3, 16, 16, 3)), jnp.float32)
+
+
+def test_augmentation_without_strength_is_identity() -> None:
+    np.testing.assert_array_equal(augment(KEYS, VIDEO, strength=0.0), VIDEO)
+
+
+def test_one_draw_serves_all_frames_and_both_clips_of_a_pair() -> None:
+    still = jnp.broadcast_to(VIDEO[:, :1], VIDEO.shape)
+    moved = augment(KEYS, still, strength=1.0)
+    np.testing.assert_allclose(moved, jnp.broadcast_to(moved[:, :1], moved.shape), atol=1e-6)
+    # The same affine map of pixels for x and y: it keeps their sum where both have one mean.
+    x, y = VIDEO - VIDEO.mean((1, 2, 3, 4), keepdims=True), jnp.flip(VIDEO, axis=2)
+    y = y - y.mean((1, 2, 3, 4), keepdims=True)
+    parts = augment(KEYS, x, strength=1.0), augment(KEYS, y, strength=1.0)
+    both = augment(KEYS, (x + y) / 2, strength=1.0)
+    np.testing.assert_allclose((parts[0] + parts[1]) / 2, both, atol=1e-5)
+
+
+def test_augmentation_is_an_example_own_and_differs_between_examples() -> None:
+    whole = augment(KEYS, VIDEO, strength=1.0)
+    for i in range(6):
+        alone = augment(KEYS[i : i + 1], VIDEO[i : i + 1], strength=1.0)
+        np.testing.assert_allclose(whole[i], alone[0], atol=1e-6)
+    same = augment(KEYS, jnp.broadcast_to(VIDEO[:1], VIDEO.shape), strength=1.0)
+    assert len({x.tobytes() for x in np.asarray(same)}) == 6
+
+
+def test_augmentation_shifts_by_at_most_an_eighth_and_holds_edges() -> None:
+    dot = jnp.zeros((6, 1, 16, 16, 1)).at[:, :, 8, 8].set(1.0)
+    seen = set()
+    for i in range(8):
+        keys = jax.random.split(jax.random.key(i), 6)
+        moved = np.asarray(augment(keys, dot, strength=1.0))[:, 0, :, :, 0]
+        for image in moved:
+            at = np.unravel_index(image.argmax(), image.shape)
+            seen.add((int(at[0]) - 8, int(at[1]) - 8))
+    assert len(seen) > 10
+    assert max(max(abs(dy), abs(dx)) for dy, dx in seen) == 2
+
+
+def test_the_gradient_passes_through_augmentation() -> None:
+    gradient = jax.jit(jax.grad(lambda x: (augment(KEYS, x, strength=0.7) ** 2).sum()))(VIDEO)
+    assert np.all(np.isfinite(gradient)) and np.all(np.abs(gradient).max((1, 2, 3, 4)) > 0.1)
