@@ -68,10 +68,11 @@ def test_the_content_decides_not_the_name(tmp_path):
         assert close(decode.read_video(source.rename(tmp_path / name))[0], video)
 
 
-def test_names_that_look_like_addresses_are_files(tmp_path):
+def test_names_that_look_like_addresses_are_files(tmp_path, monkeypatch):
     video = moving(2)
-    path = write(tmp_path / "a.mp4", video).rename(tmp_path / "http:x %2d ü.mp4")
-    assert close(decode.read_video(path)[0], video)
+    write(tmp_path / "a.mp4", video).rename(tmp_path / "http:x %2d ü.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert close(decode.read_video("http:x %2d ü.mp4")[0], video)
 
 
 @pytest.mark.parametrize("kind", ["mp4", "webp"])
@@ -238,6 +239,18 @@ def test_what_cannot_be_decoded_is_said_in_one_line(tmp_path, name, reason, reso
         decode.read_video(path, resolution=resolution, fps=fps)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     assert caught.value.path == str(path)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a.webp", "frames"])
+def test_frames_that_are_too_large_are_refused(tmp_path, monkeypatch, name):
+    if name == "frames":
+        (tmp_path / name).mkdir()
+        Image.fromarray(moving(1)[0]).save(tmp_path / name / "0.png")
+    else:
+        media.write_video(tmp_path / name, moving(2), fps=8)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 32 * 48 - 1)
+    with pytest.raises(decode.BadVideo, match="48 x 32 are too large; at most 1535 pixels"):
+        decode.read_video(tmp_path / name, resolution=8)
 
 
 def test_a_long_film_is_refused_before_it_is_decoded(tmp_path, monkeypatch):

@@ -157,11 +157,11 @@ def test_a_change_is_prepared_anew(tmp_path, change):
 def test_prepared_records_can_be_read_by_tensorflow_datasets(tmp_path):
     import tensorflow_datasets as tfds
 
-    source = opened(fill(tmp_path / "set"), tmp_path)
+    source = opened(fill(tmp_path / "set", 10), tmp_path)
     built = tmp_path / "cache" / source.key / folder.BUILT
     data = tfds.builder_from_directory(str(built)).as_data_source("clips")
-    captions = [data[i]["caption"].decode() for i in range(3)]
-    assert captions == ["clip 0", "clip 1", "clip 2"]
+    captions = [data[i]["caption"].decode() for i in range(10)]
+    assert captions == [f"clip {i}" for i in range(10)]  # in the order of clips.json
     np.testing.assert_array_equal(data[2]["video"], clip(2))
     assert "tensorflow" not in sys.modules
     assert list(built.glob("*array_record*"))

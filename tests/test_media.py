@@ -168,6 +168,13 @@ def test_a_clip_without_frames_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("extension", ["mp4", "gif", "webp"])
+def test_more_pixels_than_fit_are_refused(tmp_path, extension):
+    with pytest.raises(UserError, match="20000 pixels a side are too many"):
+        media.write_video(tmp_path / f"a.{extension}", smooth(1, 1, 2), fps=8, scale=10_000)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "a.webp"
     media.write_video(path, few_colors(2), fps=8)

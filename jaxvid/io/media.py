@@ -23,22 +23,24 @@ from jaxvid.typing import UserError
 Path = str | pathlib.Path
 Video = UInt8[np.ndarray, "T H W 3"]
 
-CRF = (
-    "10"  # x264's quality, 0 lossless to 51; 18 passes for indistinguishable, models deserve better
-)
+CRF = "10"  # of x264: 0 is lossless, 18 passes for it, 51 is the worst
 MAX_FPS = 240.0
+MAX_SIDE = 16_383  # of WebP
 
 
 def write_video(path: Path, video_THWC: Video, *, fps: float | int, scale: int = 1) -> None:
     """Writes a clip; the extension says how: ``.mp4``, ``.gif`` or ``.webp``.
 
     ``scale`` enlarges every pixel to a square of so many, without blur: a clip of 32 x 32 pixels is
-    best watched at ``scale=8``, and H.264, which keeps colour at half resolution, then keeps it
-    all. webp is lossless; gif is as long as a frame has at most 256 colours, else it takes the
-    nearest of 256. gif counts time in 1/100 s: single delays are rounded, their sum is not. mp4
-    needs even sizes: the last row or column is repeated where they are odd. Raises UserError for a
-    path that cannot be written, an unknown extension, no frames, or an ``fps`` out of range (50 for
-    gif, else 240), before anything is encoded.
+    best watched at ``scale=8``, and H.264, which keeps colour at half resolution, then keeps all.
+
+    mp4: needs even sizes; where they are odd, the last row or column is repeated.
+    gif: lossless where a frame has at most 256 colours, else the nearest of 256. Counts time in
+        1/100 s: single delays are rounded, their sum is not.
+    webp: lossless.
+
+    Before anything is encoded, raises UserError for a path that cannot be written, an unknown
+    extension, no frames, too many pixels, or an ``fps`` out of range (50 for gif, else 240).
     """
     path = check_writable(path, kinds=tuple(_WRITERS))
     limit = 50.0 if path.suffix.lower() == ".gif" else MAX_FPS
@@ -46,6 +48,8 @@ def write_video(path: Path, video_THWC: Video, *, fps: float | int, scale: int =
         raise UserError(f"{path}: fps {fps} is out of range; use over 0 and at most {limit:g}")
     if scale < 1 or 0 in video_THWC.shape:
         raise UserError(f"{path}: needs scale >= 1 and frames, not {scale} and {video_THWC.shape}")
+    if (side := max(video_THWC.shape[1:3]) * scale) > MAX_SIDE:
+        raise UserError(f"{path}: {side} pixels a side are too many; scale to at most {MAX_SIDE}")
     video_THWC = np.repeat(np.repeat(video_THWC, scale, axis=1), scale, axis=2)
     with _atomic(path) as temporary:
         _WRITERS[path.suffix.lower()](temporary, video_THWC, fps)
