@@ -73,6 +73,13 @@ def test_all_kinds_of_clips_are_found(tmp_path):
     assert set(examples) == {"class", "clip 0", "upper"}
 
 
+def test_thumbnails_beside_videos_are_no_clip(tmp_path):
+    root = fill(tmp_path / "set", 1)
+    (root / "clip_0.webp").rename(root / "clip_0.mp4")
+    Image.fromarray(clip(0)[0]).save(root / "clip_0.png")
+    assert folder.find_clips(root) == ["clip_0.mp4"]
+
+
 def test_a_folder_of_images_is_itself_a_clip(tmp_path):
     (tmp_path / "set").mkdir()
     for t in range(FRAMES):

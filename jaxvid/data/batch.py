@@ -13,8 +13,7 @@ from jaxvid.typing import HostBatch, UserError
 def collate(
     examples: Sequence[Example], indices: Sequence[int] | np.ndarray, *, text_length: int
 ) -> HostBatch:
-    """Stacks examples. Where an example has no script, boxes, visible, attributes and background
-    are 0.
+    """Stacks examples. Without a script, boxes, visible, attributes and background are 0.
 
     ``indices`` are the addresses of the examples in their source. ``tokens`` is not added here:
     only the planner's side knows the grammar. Raises UserError where clips differ in shape.

@@ -1,5 +1,4 @@
-"""Video and image files as arrays: one reader for mp4, mkv, avi, webm, mov, gif, webp and numbered
-images.
+"""Films (mp4, mkv, avi, webm, mov), animations (gif, webp) and numbered images as arrays.
 
 Films are decoded by PyAV directly: imageio's plugin for it runs the garbage collector at every
 close, which in a JAX process costs more than decoding a small clip, and cannot scale inside the
@@ -58,8 +57,7 @@ def read_video(
     fps: float | int | None = None,
     max_frames: int | None = None,
 ) -> tuple[np.ndarray, float]:
-    """Reads a file, or a folder of numbered images, into ``(T,H,W,3)`` uint8 sRGB and frames a
-    second.
+    """Reads a file or a folder of images: ``(T,H,W,3)`` uint8 sRGB, and its frames a second.
 
     ``resolution``: scale the short side to it and crop the middle square, while decoding.
     ``fps``: a faster source is resampled to it by its time stamps; a slower one keeps its own rate.

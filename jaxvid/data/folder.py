@@ -54,9 +54,7 @@ def open_folder(
 
 
 class Folder:
-    """A prepared folder as a source. Long clips give several examples, short ones hold their last
-    frame.
-    """
+    """A prepared folder. Long clips give several examples, short ones hold their last frame."""
 
     def __init__(
         self,
@@ -72,9 +70,7 @@ class Folder:
         self.frames, self.resolution = config.frames, config.resolution
         directory = prepared / BUILT
         self.records = tfds.Records(directory, "clips", tfds.read_layout(directory))
-        self.clips: list[dict[str, Any]] = json.loads((prepared / "clips.json").read_text())[
-            "clips"
-        ]
+        self.clips: list[dict[str, Any]] = _index(prepared)["clips"]
         chosen = split_indices([clip["name"] for clip in self.clips], split)
         self.examples = [
             (record, window)
@@ -108,28 +104,28 @@ class Folder:
 
 
 def find_clips(root: pathlib.Path) -> list[str]:
-    """Video files and folders of numbered images below ``root``, as sorted relative paths with
-    slashes.
+    """Video files and folders of numbered images below ``root``: sorted paths with slashes.
+
+    Images beside videos are taken for thumbnails, not for a clip.
     """
     found = []
     for folder, subfolders, files in os.walk(root):
         here = pathlib.Path(folder)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        if decode.numbered_images(here):
-            found.append(here.relative_to(root).as_posix())
-            continue
-        found += [
-            (here / name).relative_to(root).as_posix()
+        videos = [
+            name
             for name in files
             if name.lower().endswith(decode.VIDEO_SUFFIXES) and not name.startswith(".")
         ]
+        if all(name.lower().endswith(".webp") for name in videos) and decode.numbered_images(here):
+            found.append(here.relative_to(root).as_posix())
+        else:
+            found += [(here / name).relative_to(root).as_posix() for name in videos]
     return sorted(found)
 
 
 def cache_root() -> pathlib.Path:
-    """Where data sets are prepared: $JAXVID_CACHE, else $XDG_CACHE_HOME/jaxvid, else
-    ~/.cache/jaxvid.
-    """
+    """``datasets`` in $JAXVID_CACHE, else in $XDG_CACHE_HOME/jaxvid, else in ~/.cache/jaxvid."""
     if own := os.environ.get("JAXVID_CACHE"):
         return pathlib.Path(own) / "datasets"
     shared = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -156,7 +152,7 @@ def prepare(
     label = re.sub(r"[^a-z0-9]+", "-", root.resolve().name.lower()).strip("-")[:40] or "clips"
     target = cache / f"{label}-{key}"
     if _is_whole(target):
-        _report(root, json.loads((target / "clips.json").read_text()))
+        _report(root, _index(target))
         return target
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -190,6 +186,10 @@ def _key(root: pathlib.Path, clips: list[str], config: DataConfig) -> str:
             stats.append((file.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns))
     content = [FORMAT, str(root.resolve()), stats, config.resolution, config.fps]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _index(prepared: pathlib.Path) -> dict[str, Any]:
+    return json.loads((prepared / "clips.json").read_text("utf-8"))
 
 
 def _is_whole(target: pathlib.Path) -> bool:
@@ -264,7 +264,7 @@ def _build(root: pathlib.Path, names: list[str], config: DataConfig, target: pat
     _write_records(examples(), config.resolution, target)
     shutil.rmtree(target / "downloads", ignore_errors=True)  # the builder makes it, for nothing
     _report(root, index)
-    (target / "clips.json").write_text(json.dumps(index))
+    (target / "clips.json").write_text(json.dumps(index), "utf-8")
 
 
 def _report(root: pathlib.Path, index: dict[str, Any]) -> None:

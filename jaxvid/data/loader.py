@@ -1,5 +1,4 @@
-"""Batches for training: deterministic in (seed, step), resumable from a step number, read ahead by
-threads.
+"""Batches for training: deterministic in (seed, step), resumable at any step, read ahead.
 
 Which examples a step sees is computed, not remembered, so there is no stream to save: the whole
 state is the step. Grain reads ahead over ``Batches``, a random-access sequence of whole batches,
@@ -32,13 +31,12 @@ class Collate(Protocol):
 class Batches:
     """``batches[step]`` is the part of the step's batch that belongs to one process.
 
-    Every epoch is a new order of the examples, cut into whole batches; what is left over at its end
-    is dropped, and other examples are left over in the next. A set smaller than a batch is
-    repeated, each time in a new order. The batch over all processes does not depend on their
-    number.
+    Every epoch is a new order of the examples, cut into whole batches; the few left at its end are
+    dropped, others in the next. A set smaller than a batch is repeated, each time in a new order.
+    The batch over all processes does not depend on their number.
 
-    Needs no Grain, and may be called from several threads. ``memory_gb``: sets that fit are kept as
-    arrays from the first time each example is read.
+    ``memory_gb``: sets that fit are kept as arrays, each example from the first time it is read.
+    Needs no Grain, and may be called from several threads.
     """
 
     def __init__(
@@ -152,9 +150,7 @@ class Loader(Iterator[HostBatch]):
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on where ``state`` was taken. A data set that has changed since is logged, not
-        refused.
-        """
+        """Goes on where ``state`` was taken. That the data changed since is logged, not refused."""
         now = {**self.get_state(), "step": state["step"]}
         if changed := [key for key in now if now[key] != state.get(key)]:
             logger.warning(

@@ -39,9 +39,7 @@ def captions(root: pathlib.Path, clips: list[str]) -> dict[str, str]:
 
 
 def clean(name: str) -> str:
-    """A name as words: ``ApplyEyeMakeup`` becomes ``Apply Eye Makeup``, ``a_red-dot`` ``a red
-    dot``.
-    """
+    """A name as words: ``ApplyEyeMakeup`` is ``Apply Eye Makeup``, ``a_red-dot`` ``a red dot``."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"[_\-\s]+", " ", name)).strip()
 
 

@@ -30,8 +30,7 @@ class Example:
 
 @runtime_checkable
 class Source(Protocol):
-    """A sequence of examples. ``repr`` is stable across processes and runs; instances can be
-    pickled.
+    """A sequence of examples, which can be pickled; its ``repr`` is the same in every run.
 
     ``source[i]`` is the same example at every call, and may be called from several threads.
     """
@@ -53,10 +52,10 @@ def open_source(
 ) -> Source:
     """Opens ``config.source``: ``scenes``, ``folder:PATH`` or ``tfds:NAME``.
 
-    ``split``: ``heldout`` are attribute combinations never seen in training (scenes); elsewhere
-    ``test``. ``seed``: of the scenes, and of where long clips are cut. ``cache_dir``: where folders
-    are prepared once; see ``data.folder``. Raises UserError for an unknown scheme and for sets that
-    are missing or empty.
+    ``split``: ``heldout`` shows combinations that training never sees (scenes); elsewhere ``test``.
+    ``seed``: of the scenes, and of where long clips are cut.
+    ``cache_dir``: where folders are prepared once; see ``data.folder``.
+    Raises UserError for an unknown scheme and for sets that are missing or empty.
     """
     scheme, _, rest = config.source.partition(":")
     if config.source == "scenes":
@@ -84,9 +83,7 @@ def open_source(
 
 
 def in_test(name: str) -> bool:
-    """Whether a clip is of the tenth that is held out: by a hash of its name, so adding clips moves
-    none.
-    """
+    """Whether a clip is of the tenth held out, by a hash of its name: adding clips moves none."""
     return hashlib.sha256(name.encode("utf-8", errors="replace")).digest()[0] < 26
 
 

@@ -40,8 +40,7 @@ Path = tuple[str, ...]
 def open_tfds(
     name: str, config: DataConfig, *, split: Literal["train", "test"], seed: int = 0
 ) -> "Prepared":
-    """Opens ``NAME``, ``NAME/CONFIG``, ``NAME:VERSION``, ``NAME@DATA_DIR`` or the path of a
-    prepared set.
+    """Opens ``NAME``, ``NAME/CONFIG``, ``NAME:VERSION``, ``NAME@DATA_DIR``, or a set's own path.
 
     The set's own test split is used where it has one; otherwise about a tenth is held out. Raises
     UserError where it is not prepared (saying how to) or holds no video.
@@ -50,9 +49,7 @@ def open_tfds(
 
 
 class Prepared:
-    """A prepared set as a source. Frame rates are not stored there, so clips count as
-    ``config.fps``.
-    """
+    """A prepared set as a source. Frame rates are not stored there: clips count as config.fps."""
 
     def __init__(
         self,
@@ -204,9 +201,7 @@ def _is_video(node: Node) -> bool:
 
 
 def _prune(node: Node, keep: set[Path], path: Path = ()) -> Node:
-    """The node with only the features in ``keep``; encoded frames become bytes, decoded when
-    needed.
-    """
+    """The node with only the features in ``keep``; encoded frames stay bytes until needed."""
     inner = node.get("sequence", {}).get("feature")
     if "video" in node:
         sequence = {"feature": _TEXT, "length": "-1"}

@@ -19,9 +19,7 @@ def normalise(text: str) -> str:
 
 
 def encode(text: str, length: int) -> Int[np.ndarray, "L"]:
-    """Token ids of ``text``, shape (length,), int32, zero padded; cut between characters when too
-    long.
-    """
+    """Token ids, (length,) int32: zero padded, or cut between characters where too long."""
     data = normalise(text).encode("utf-8", errors="replace")  # lone surrogates become "?"
     if len(data) > length:
         data = data[:length].decode("utf-8", errors="ignore").encode("utf-8")
@@ -31,9 +29,7 @@ def encode(text: str, length: int) -> Int[np.ndarray, "L"]:
 
 
 def decode(ids_L: Int[np.ndarray, "L"]) -> str:
-    """Text of token ids; padding is dropped, what is not UTF-8 becomes U+FFFD. Inverse of
-    ``encode``.
-    """
+    """The text of token ids without padding; what is not UTF-8 becomes U+FFFD."""
     ids = np.asarray(ids_L)
     return (ids[ids > 0] - 1).astype(np.uint8).tobytes().decode("utf-8", errors="replace")
 

@@ -54,8 +54,7 @@ def windows(length: int, frames: int) -> int:
 
 
 def window_start(length: int, frames: int, window: int = 0, *, seed: int = 0) -> int:
-    """First frame of a window: windows do not overlap, and what is left over shifts them all by
-    ``seed``.
+    """First frame of a window. They do not overlap; ``seed`` chooses among what is left over.
 
     A clip of 29 frames has one window of 16, which starts somewhere in 0..13; which one is fixed by
     the seed, so an example is the same in every epoch and can be held in memory.
