@@ -54,30 +54,17 @@ def run(
     checkpoint. Returns the final state.
     """
     mesh = phases[0].step.mesh
-    state = replicate(state, mesh)
-    key = replicate(jax.random.key(config.seed), mesh)
+    state, key = replicate((state, jax.random.key(config.seed)), mesh)
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", keep=config.keep))
         if checkpoints.latest is not None:
-            state, note = checkpoints.restore(state)
-            _compare(note)
-            say(f"{name}: resuming at step {int(state.step)}")
+            state = _resume(name, checkpoints, state)
         start = int(state.step)
         if start >= config.steps:
             return state
         stop = stack.enter_context(_signals())
         stream = prefetch(batches(start), mesh)
-        log = stack.enter_context(
-            RunLog(
-                folder,
-                name=name,
-                start=start,
-                steps=config.steps,
-                log_every=config.log_every,
-                batch_size=config.batch_size,
-                tensorboard=config.tensorboard,
-            )
-        )
+        log = stack.enter_context(_open_log(name, folder, config, start))
         pending: tuple[int, Metrics] | None = None
         active: CompiledStep | None = None
         for step in range(start, config.steps):
@@ -90,19 +77,43 @@ def run(
                 state, metrics = active(state, batch, key)
             _record(log, pending)
             pending = (step + 1, metrics)
-            last = step + 1 == config.steps
+            done, last = step + 1, step + 1 == config.steps
+            if not (stop or last or done % config.sample_every == 0 or _due(done, config)):
+                continue
+            _record(log, pending)  # before a save: nothing non-finite is ever saved
+            pending = None
             score = None
-            if on_sample and (last or (step + 1) % config.sample_every == 0):
-                score = on_sample(state, step + 1)
-            if stop or last or (step + 1) % config.checkpoint_every == 0:
-                _record(log, pending)  # nothing non-finite is ever saved
-                pending = None
-                checkpoints.save(step + 1, state, _note(), score=score)
+            if on_sample and (last or done % config.sample_every == 0):
+                score = on_sample(state, done)
+            if stop or last or _due(done, config):
+                checkpoints.save(done, state, _note(), score=score)
             if stop:
-                say(f"{name}: stopped at step {step + 1}; the same command goes on from there")
-                log.close()
+                say(f"{name}: stopped at step {done}; the same command goes on from there")
                 raise SystemExit(128 + stop[0])
     return state
+
+
+def _due(done: int, config: TrainConfig) -> bool:
+    return done % config.checkpoint_every == 0
+
+
+def _resume(name: str, checkpoints: Checkpoints, like: Any) -> Any:
+    state, note = checkpoints.restore(like)
+    _compare(note)
+    say(f"{name}: resuming at step {int(state.step)}")
+    return state
+
+
+def _open_log(name: str, folder: pathlib.Path, config: TrainConfig, start: int) -> RunLog:
+    return RunLog(
+        folder,
+        name=name,
+        start=start,
+        steps=config.steps,
+        log_every=config.log_every,
+        batch_size=config.batch_size,
+        tensorboard=config.tensorboard,
+    )
 
 
 def _record(log: RunLog, pending: tuple[int, Metrics] | None) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import jax
-import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxvid.typing import Batch, HostBatch, Metrics, Step, UserError
@@ -161,7 +160,7 @@ class _PmapStep(CompiledStep):
 
     def _split(self, batch: Batch) -> Batch:
         n = self.mesh.size
-        return {k: np.asarray(v).reshape(n, -1, *v.shape[1:]) for k, v in batch.items()}
+        return {k: v.reshape(n, -1, *v.shape[1:]) for k, v in batch.items()}
 
     def compile(self, state: Any, batch: Batch, key: jax.Array) -> dict[str, float]:
         return super().compile(state, self._split(batch), key)

@@ -1,7 +1,7 @@
 """The public face: load a run, then prompt, script or image in, clip out.
 
-    pipe = jaxvid.load("runs/quickstart")
-    pipe.generate("a large red circle moves to the right", seed=0).save("circle.mp4")
+pipe = jaxvid.load("runs/quickstart")
+pipe.generate("a large red circle moves to the right", seed=0).save("circle.mp4")
 """
 
 import dataclasses
@@ -10,14 +10,12 @@ import pathlib
 import jax
 import numpy as np
 
-from jaxvid import config as configs
 from jaxvid import grammar, training
-from jaxvid.config import DataConfig, GanRun, PlannerRun
+from jaxvid.config import DataConfig
 from jaxvid.data import tokenizer
 from jaxvid.data.batch import collate
 from jaxvid.data.source import Example
 from jaxvid.data.transforms import fit
-from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.media import write_video
 from jaxvid.models.generator import Generator
 from jaxvid.models.planner import Planner, sample
@@ -78,7 +76,9 @@ class Pipeline:
         """
         if self._plan is None:
             raise UserError("this run has no planner; train one with python -m train.planner")
-        text = tokenizer.encode(tokenizer.check_prompt(prompt, self.data.text_length), self.data.text_length)
+        text = tokenizer.encode(
+            tokenizer.check_prompt(prompt, self.data.text_length), self.data.text_length
+        )
         tokens = self._plan(self._planner_params, text[None], jax.random.key(seed))
         side = self.data.resolution
         return grammar.decode(
@@ -127,7 +127,10 @@ class Pipeline:
         if image is not None:
             video[0], mask[0, 0] = fit(image[None], side)[0], 1.0
         example = Example(video, prompt, script.fps if script else fps, script)
-        batch = {**collate([example], [seed % 2**31], text_length=self.data.text_length), "mask": mask}
+        batch = {
+            **collate([example], [seed % 2**31], text_length=self.data.text_length),
+            "mask": mask,
+        }
         return np.asarray(to_bytes(self._sample(self._params, batch, jax.random.key(seed)))[0])
 
 
@@ -138,28 +141,11 @@ def load(run: str | pathlib.Path) -> Pipeline:
     Raises UserError where there is no generator or no checkpoint.
     """
     folder = pathlib.Path(run)
-    gan = folder / "gan"
-    if not (gan / "config.json").is_file():
-        raise UserError(
-            f"no generator in {folder}; train one with python -m train.quickstart, or name its --run"
-        )
-    gan_run = configs.from_json(GanRun, (gan / "config.json").read_text(encoding="utf-8"))
-    shape = (gan_run.data.frames, gan_run.data.resolution, gan_run.data.resolution, 3)
-    blank = Example(np.zeros(shape, np.uint8), "", gan_run.data.fps)
-    batch = collate([blank], [0], text_length=gan_run.data.text_length)
-    generator, _, state = training.build_gan(gan_run, batch)
-    with Checkpoints(gan / "checkpoints", keep=gan_run.train.keep) as checkpoints:
-        params = checkpoints.restore(state)[0].ema
-    if gan_run.data.source != "scenes":
-        return Pipeline(gan_run.data, generator, params)
-    path = folder / "planner" / "config.json"
-    if not path.is_file():
-        raise UserError(f"no planner in {folder}; train one with python -m train.planner --run {folder}")
-    planner_run = configs.from_json(PlannerRun, path.read_text(encoding="utf-8"))
-    planner, planner_state = training.build_planner(planner_run)
-    with Checkpoints(folder / "planner" / "checkpoints", keep=planner_run.train.keep) as checkpoints:
-        planner_params = checkpoints.restore(planner_state)[0].ema
-    return Pipeline(gan_run.data, generator, params, planner, planner_params)
+    generator, _, gan_state, gan_run = training.load_gan(folder / "gan")
+    if gan_run.data.source != "scenes":  # own clips have no scripts: the caption alone speaks
+        return Pipeline(gan_run.data, generator, gan_state.ema)
+    planner, planner_state, _ = training.load_planner(folder / "planner")
+    return Pipeline(gan_run.data, generator, gan_state.ema, planner, planner_state.ema)
 
 
 def load_script(path: str | pathlib.Path) -> Script:

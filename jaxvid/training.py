@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,11 @@ import numpy as np
 from jaxvid import config as configs
 from jaxvid import loop
 from jaxvid.config import GanRun, PlannerRun
+from jaxvid.data.batch import collate
 from jaxvid.data.loader import Batches, make_loader
 from jaxvid.data.prompts import PromptSource
-from jaxvid.data.source import Source, open_source
+from jaxvid.data.source import Example, open_source
+from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text, write_grid
 from jaxvid.models.discriminator import Critics
@@ -31,11 +33,12 @@ from jaxvid.parallel import (
     place_batch,
 )
 from jaxvid.state import GanState, PlannerState, init_gan, init_planner
-from jaxvid.steps.gan import make_gan_step
+from jaxvid.steps.gan import Game, make_gan_step
 from jaxvid.steps.planner import make_planner_step
 from jaxvid.steps.sample import make_sampler, to_bytes
 from jaxvid.typing import HostBatch, Params, UserError
 
+R = TypeVar("R")
 SAMPLES = 8  # clips of a sample grid
 
 
@@ -52,7 +55,9 @@ def open_run(folder: pathlib.Path, run: Any) -> None:
     try:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --run") from None
+        raise UserError(
+            f"cannot write to {folder}: {error.strerror}; choose another --run"
+        ) from None
     atomic_write_text(path, configs.to_json(run))
 
 
@@ -111,6 +116,14 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
     )
 
 
+def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRun]:
+    """The network and the newest state of a run folder. Raises UserError where there is none."""
+    run = _read(PlannerRun, folder, "planner", "python -m train.planner")
+    planner, state = build_planner(run)
+    with Checkpoints(folder / "checkpoints", keep=run.train.keep) as checkpoints:
+        return planner, checkpoints.restore(state)[0], run
+
+
 def _prompts(source: PromptSource, size: int, start: int, threads: int) -> Iterator[HostBatch]:
     """Endless batches of prompts from step ``start`` on, made ahead by threads."""
     import grain
@@ -146,21 +159,20 @@ def gan_phases(run: GanRun, generator: Generator, critics: Critics) -> list[loop
     """The warm-up by reconstruction alone, then the adversarial game."""
     mesh = make_mesh()
     check_batch_size(run.train.batch_size, mesh)
+    game = Game(
+        generator,
+        critics,
+        tx=make_optimizer(run.optim, run.train.steps),
+        critic_tx=make_optimizer(run.critic_optim, run.train.steps),
+        loss=run.loss,
+        tasks=run.tasks,
+        steps=run.train.steps,
+        critic_frames=run.critic.frames,
+    )
     phases = []
     for adversarial, until in ((False, run.loss.warmup), (True, run.train.steps)):
-        make_step = functools.partial(
-            make_gan_step,
-            generator,
-            critics,
-            make_optimizer(run.optim, run.train.steps),
-            make_optimizer(run.critic_optim, run.train.steps),
-            loss=run.loss,
-            tasks=run.tasks,
-            steps=run.train.steps,
-            critic_frames=run.critic.frames,
-            adversarial=adversarial,
-        )
         if until:
+            make_step = functools.partial(make_gan_step, game, adversarial=adversarial)
             step = compile_step(make_step, mesh, backend=run.train.backend)
             phases.append(loop.Phase(step, until))
     return phases
@@ -191,6 +203,25 @@ def train_gan(run: GanRun, folder: pathlib.Path) -> GanState:
         ),
         on_sample=_sample_hook(folder, generator, shown),
     )
+
+
+def load_gan(folder: pathlib.Path) -> tuple[Generator, Critics, GanState, GanRun]:
+    """The networks and the newest state of a run folder. Raises UserError where there is none."""
+    run = _read(GanRun, folder, "generator", "python -m train.quickstart or train.gan")
+    shape = (run.data.frames, run.data.resolution, run.data.resolution, 3)
+    blank = Example(np.zeros(shape, np.uint8), "", run.data.fps)
+    generator, critics, state = build_gan(
+        run, collate([blank], [0], text_length=run.data.text_length)
+    )
+    with Checkpoints(folder / "checkpoints", keep=run.train.keep) as checkpoints:
+        return generator, critics, checkpoints.restore(state)[0], run
+
+
+def _read(kind: type[R], folder: pathlib.Path, what: str, how: str) -> R:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"no {what} in {folder.parent}; train one with {how}, or name its --run")
+    return configs.from_json(kind, path.read_text(encoding="utf-8"))
 
 
 def _sample_hook(folder: pathlib.Path, generator: Generator, shown: HostBatch) -> loop.Hook:

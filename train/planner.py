@@ -8,7 +8,9 @@ from jaxvid import cli, presets
 def main(argv: Sequence[str] | None = None) -> None:
     """Parses, then trains or describes the run."""
     with cli.user_errors():
-        run, folder, dry_run = cli.parse_run(presets.PLANNER, argv, prog="train.planner", kind="planner")
+        run, folder, dry_run = cli.parse_run(
+            presets.PLANNER, argv, prog="train.planner", kind="planner"
+        )
         from jaxvid import parallel
 
         parallel.start()

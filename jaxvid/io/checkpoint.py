@@ -8,7 +8,7 @@ import json
 import pathlib
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
@@ -45,7 +45,7 @@ class Checkpoints:
             folder.absolute(), item_names=("state", "note"), options=options
         )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(

@@ -6,7 +6,7 @@ import pathlib
 import sys
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from jaxvid.io.media import atomic_write_text
 
@@ -42,7 +42,7 @@ class RunLog:
         self._bar = _bar(name, start, steps) if sys.stdout.isatty() else None
         self._began, self._start = time.monotonic(), start
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(

@@ -11,6 +11,7 @@ from jaxvid.ops.positions import pixel_grid
 from jaxvid.typing import Batch
 
 OCTAVES = 4
+UNIT = nn.initializers.normal(1.0)
 
 
 class SceneField(nn.Module):
@@ -32,7 +33,9 @@ class SceneField(nn.Module):
         counts = (len(script.KINDS), len(script.COLORS), len(script.SIZES))
         entity_BNE = jnp.concatenate(
             [
-                nn.Embed(count + 1, self.embed, name=name)(batch["attributes"][..., i])
+                nn.Embed(count + 1, self.embed, embedding_init=UNIT, name=name)(
+                    batch["attributes"][..., i]
+                )
                 for i, (name, count) in enumerate(zip(names, counts, strict=True))
             ],
             axis=-1,
@@ -42,6 +45,7 @@ class SceneField(nn.Module):
         shape_BNFD = nn.Dense(FEATURES * self.hidden, name="shape")(entity_BNE)
         shape_BNFD = shape_BNFD.reshape(B, N, FEATURES, self.hidden)
         look_BND = nn.Dense(self.features, name="look")(entity_BNE)
+        to_shape = nn.Dense(self.hidden, name="edge")
         to_gate = nn.Dense(self.features, name="gate")
         to_value = nn.Dense(self.features, use_bias=False, name="value")
         field = self._background(batch, height, width)[:, None]
@@ -50,7 +54,7 @@ class SceneField(nn.Module):
         for n in range(N):
             drawn = drawn_BXNF[..., n, :].reshape(B, -1, FEATURES)
             h = leaky(jnp.einsum("bxf,bfd->bxd", drawn, shape_BNFD[:, n]))
-            h = h.reshape(B, T, height, width, self.hidden)
+            h = leaky(to_shape(h)).reshape(B, T, height, width, self.hidden)
             gate = nn.sigmoid(to_gate(h)) * mask_BXN[..., n, None]
             value = to_value(h) + look_BND[:, n, None, None, None]
             field = field + gate * (value - field)
@@ -58,7 +62,9 @@ class SceneField(nn.Module):
 
     def _background(self, batch: Batch, height: int, width: int) -> jax.Array:
         """(B,H,W,features), the same for all frames."""
-        table = nn.Embed(len(script.BACKGROUNDS) + 1, self.embed, name="background")
+        table = nn.Embed(
+            len(script.BACKGROUNDS) + 1, self.embed, embedding_init=UNIT, name="background"
+        )
         grid_HWF = pixel_grid(height, width, octaves=OCTAVES)
         F = grid_HWF.shape[-1]
         weights_BFD = nn.Dense(F * self.features, name="grid")(table(batch["background"]))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-FEATURES = 11
+FEATURES = 21
 
 
 def draw(
@@ -21,8 +21,9 @@ def draw(
     """Features of each pixel's place in each actor's box, and the box's mask; F = FEATURES.
 
     With (u, v) the pixel's place in the box, both -1..1 from side to side and held a little beyond:
-    1, u, v, |u|, |v|, u², v², uv, √(u²+v²), u²v, v²u. The mask falls from 1 to 0 within about a
-    pixel of the box's sides and is 0 for an actor that is not on screen.
+    1, u, v, |u|, |v|, u², v², uv, √(u²+v²), max and min of |u| and |v|, cos 3θ and cos 5θ of the angle
+    θ = atan2(u, -v) times the radius, and sin and cos of πu, πv, 2πu, 2πv. The mask falls from 1 to
+    0 within about a pixel of the box's sides and is 0 for an actor that is not on screen.
     """
     cx, cy, w, h = (boxes_BTN4[..., i] for i in range(4))
     half_w, half_h = jnp.maximum(w / 2, 1e-3), jnp.maximum(h / 2, 1e-3)
@@ -38,6 +39,12 @@ def draw(
     u, v = u_BTWN[:, :, None], v_BTHN[:, :, :, None]
     u, v = jnp.broadcast_arrays(u, v)
     radius = jnp.sqrt(u * u + v * v + 1e-6)
-    terms = [jnp.ones_like(u), u, v, jnp.abs(u), jnp.abs(v), u * u, v * v, u * v, radius]
-    terms += [u * u * v, v * v * u]
+    across, down = jnp.abs(u), jnp.abs(v)
+    terms = [jnp.ones_like(u), u, v, across, down, u * u, v * v, u * v, radius]
+    terms += [jnp.maximum(across, down), jnp.minimum(across, down)]
+    cos, cos2 = -v / radius, (v * v - u * u) / radius**2
+    cos3 = cos * (2 * cos2 - 1)
+    cos5 = 2 * cos2 * cos3 - cos
+    terms += [cos3 * radius, cos5 * radius]
+    terms += [f(jnp.pi * k * x) for k in (1, 2) for x in (u, v) for f in (jnp.sin, jnp.cos)]
     return jnp.stack(terms, axis=-1), mask

@@ -10,7 +10,8 @@ Since y is generated before the critics move and G moves after them, this is the
 with shared samples: the same gradients as two passes with one noise, for one forward pass less.
 """
 
-from collections.abc import Callable
+import dataclasses
+import functools
 from enum import IntEnum
 from typing import Any
 
@@ -78,7 +79,9 @@ def sample_tasks(keys_B: jax.Array, frames: int, tasks: TaskConfig) -> jax.Array
     nothing, first = jnp.zeros(frames), (t == 0).astype(jnp.float32)
     ends = ((t == 0) | (t == frames - 1)).astype(jnp.float32)
     fourth = jnp.maximum((t % 4 == 0).astype(jnp.float32), ends)
-    shares = jnp.array([tasks.nothing, tasks.first, tasks.ends / 2, tasks.ends / 2, tasks.scattered])
+    shares = jnp.array(
+        [tasks.nothing, tasks.first, tasks.ends / 2, tasks.ends / 2, tasks.scattered]
+    )
 
     def one(key: jax.Array) -> jax.Array:
         pick, scatter = jax.random.split(key)
@@ -104,141 +107,141 @@ def mismatched(keys_B: jax.Array, batch: Batch) -> Batch:
     return {**batch, "attributes": jax.vmap(one)(keys_B, batch["attributes"])}
 
 
+@dataclasses.dataclass(frozen=True)
+class Game:
+    """What a step closes over: networks, optimizers, weights; ``steps`` is the length of the run."""
+
+    generator: Any
+    critics: Any
+    tx: optax.GradientTransformation
+    critic_tx: optax.GradientTransformation
+    loss: LossConfig
+    tasks: TaskConfig
+    steps: int
+    critic_frames: int
+
+
 def make_gan_step(
-    generator: Any,
-    critics: Any,
-    tx: optax.GradientTransformation,
-    critic_tx: optax.GradientTransformation,
-    *,
-    loss: LossConfig,
-    tasks: TaskConfig,
-    steps: int,
-    critic_frames: int,
-    adversarial: bool = True,
-    reduce: Reduce = lambda tree: tree,
+    game: Game, *, adversarial: bool = True, reduce: Reduce = lambda tree: tree
 ) -> Step:
-    """A pure ``step(state, batch, key) -> (state, metrics)``; ``steps`` is the length of the run.
+    """A pure ``step(state, batch, key) -> (state, metrics)``.
 
-    Of each clip ``loss.frames`` frames are drawn at random times, so that a step sees more clips for its
-    cost and the generator learns any spacing. Without ``adversarial`` only the reconstruction trains the generator (the warm-up) and the
-    critics rest. ``reduce`` averages a tree over devices: identity under jit, pmean under pmap.
+    Of each clip ``loss.frames`` frames are drawn at random times, so that a step sees more clips for
+    its cost and the generator learns any spacing. Without ``adversarial`` only the reconstruction
+    trains the generator (the warm-up, on ``loss.warmup_frames`` frames) and the critics rest.
+    ``reduce`` averages a tree over devices: identity under jit, pmean under pmap.
     """
-
-    def critic_objective(params: Params, views: dict[str, jax.Array], draw: dict[str, Any]) -> Any:
-        """Loss and metrics of the critics on paired clips; see step 3 of the module."""
-        x, y, batch, picked = views["real"], views["fake"], draw["batch"], draw["picked"]
-
-        def judge(video: jax.Array, conditions: Batch = batch) -> jax.Array:
-            return critics.apply({"params": params}, video, picked, conditions)
-
-        def noisy(purpose: int, video: jax.Array) -> jax.Array:
-            keys_B = jax.vmap(lambda k: jax.random.fold_in(k, purpose))(draw["penalty_keys"])
-            noise = jax.vmap(lambda k: jax.random.normal(k, video.shape[1:]))(keys_B)
-            return video + loss.penalty_epsilon * noise
-
-        groups, conditions = [x, y], [batch, batch]
-        if loss.penalty == "finite":
-            groups, conditions = [*groups, noisy(0, x), noisy(1, y)], [*conditions, batch, batch]
-        if loss.mismatch:
-            groups, conditions = [*groups, x], [*conditions, draw["wrong"]]
-        logits = _judge_all(critics, params, groups, picked, conditions)
-        real, fake = logits[0], logits[1]
-        terms = {
-            "critic": critic_loss(loss.adversarial, real, fake),
-            "centring": loss.centring * centring(real, fake),
-        }
-        weight = loss.penalty_weight * (x[0].size / 4 + critic_frames * x[0, 0].size)
-        if loss.penalty == "finite":
-            terms["r1"] = weight * finite(real, logits[2], epsilon=loss.penalty_epsilon)
-            terms["r2"] = weight * finite(fake, logits[3], epsilon=loss.penalty_epsilon)
-        elif loss.penalty == "exact":
-            terms["r1"], terms["r2"] = weight * exact(judge, x), weight * exact(judge, y)
-        if loss.mismatch:
-            scripted_B = batch["visible"].max(axis=(1, 2))
-            wrong = critic_loss("relativistic", real, logits[-1])
-            terms["mismatch"] = loss.mismatch * scripted_B * wrong
-        metrics = {f"d_{name}": term.mean() for name, term in terms.items()}
-        metrics["gap"] = (real - fake).mean()
-        metrics["sign_accuracy"] = (real > fake).astype(jnp.float32).mean()
-        return sum(term.mean() for term in terms.values()), metrics
-
-    def train_critics(
-        state: GanState, views: dict[str, jax.Array], draw: dict[str, Any]
-    ) -> tuple[GanState, Metrics]:
-        grads, metrics = jax.grad(critic_objective, has_aux=True)(state.critic_params, views, draw)
-        grads = reduce(grads)
-        updates, opt_state = critic_tx.update(grads, state.critic_opt_state, state.critic_params)
-        metrics["d_gradient"] = optax.global_norm(grads)
-        params = optax.apply_updates(state.critic_params, updates)
-        return state.replace(critic_params=params, critic_opt_state=opt_state), metrics
-
-    def pixel_objective(
-        y: jax.Array, state: GanState, real: jax.Array, draw: dict[str, Any]
-    ) -> tuple[jax.Array, Metrics]:
-        """The generator's loss as a function of its clip y; see step 4 of the module."""
-        progress = jnp.minimum(state.step / steps, 1.0)
-        falling = 0.5 + 0.5 * jnp.cos(jnp.pi * progress)
-        weight = loss.reconstruction_final
-        weight = weight + (loss.reconstruction - loss.reconstruction_final) * falling
-        terms = {"reconstruction": weight * charbonnier(y, real)}
-        if adversarial:
-            x_view, y_view = draw["view"](real), draw["view"](y)
-            logits = _judge_all(
-                critics,
-                state.critic_params,
-                [x_view, y_view],
-                draw["picked"],
-                [draw["batch"], draw["batch"]],
-            )
-            adversary = generator_loss(loss.adversarial, logits[0], logits[1])
-            terms["generator"] = loss.generator * adversary
-        if loss.transport:
-            free_B = (1.0 - draw["known"].max(1)) * (1.0 - draw["batch"]["visible"].max((1, 2)))
-            terms["transport"] = loss.transport * free_B * transport(y, draw["noise"])
-        metrics = {f"g_{name}": term.mean() for name, term in terms.items()}
-        metrics["mse"] = ((y - real) ** 2).mean() / 4.0  # of pixels in 0..1
-        return jnp.sum(jnp.stack([term.mean() for term in terms.values()])), metrics
+    loss = game.loss
+    frames = loss.frames if adversarial else loss.warmup_frames
 
     def step(state: GanState, batch: Batch, key: jax.Array) -> tuple[GanState, Metrics]:
-        frames = loss.frames if adversarial else loss.warmup_frames
         batch = pick_frames(batch, key, state.step, frames)
-        draw = _draw(batch, key, state.step, tasks=tasks, loss=loss, critic_frames=critic_frames)
+        draw = _draw(game, batch, key, state.step)
         real = to_unit(batch["video"])
         mask = draw["known"][:, :, None, None, None] * jnp.ones_like(real[..., :1])
         fake, pull = jax.vjp(
-            lambda params: generator.apply({"params": params}, draw["noise"], real, mask, batch),
+            lambda p: game.generator.apply({"params": p}, draw["noise"], real, mask, batch),
             state.params,
         )
         metrics: Metrics = {}
         if adversarial:
-            views = {"real": draw["view"](real), "fake": draw["view"](fake)}
-            state, metrics = train_critics(state, views, draw)
-        pixel_grad, g_metrics = jax.grad(pixel_objective, has_aux=True)(fake, state, real, draw)
-        grads = reduce(pull(pixel_grad)[0])
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        metrics = reduce({**metrics, **g_metrics})
-        metrics["g_gradient"] = optax.global_norm(grads)
-        state = state.replace(
-            step=state.step + 1,
-            params=params,
-            opt_state=opt_state,
-            ema=ema_update(state.ema, params, decay=loss.ema, step=state.step),
+            views = (draw["view"](real), draw["view"](fake))
+            objective = functools.partial(_critic_objective, game, views=views, draw=draw)
+            grads, metrics = jax.grad(objective, has_aux=True)(state.critic_params)
+            grads = reduce(grads)
+            updates, critic_opt_state = game.critic_tx.update(grads, state.critic_opt_state)
+            critic_params = optax.apply_updates(state.critic_params, updates)
+            state = state.replace(critic_params=critic_params, critic_opt_state=critic_opt_state)
+            metrics["d_gradient"] = optax.global_norm(grads)
+        objective = functools.partial(
+            _generator_objective, game, state=state, real=real, draw=draw, adversarial=adversarial
         )
+        pixel_grad, g_metrics = jax.grad(objective, has_aux=True)(fake)
+        grads = reduce(pull(pixel_grad)[0])
+        updates, opt_state = game.tx.update(grads, state.opt_state)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {**reduce({**metrics, **g_metrics}), "g_gradient": optax.global_norm(grads)}
+        ema = ema_update(state.ema, params, decay=loss.ema, step=state.step)
+        state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
         return state, metrics
 
     return step
 
 
-def _draw(
-    batch: Batch,
-    key: jax.Array,
-    step: jax.Array,
+def _critic_objective(
+    game: Game, params: Params, *, views: tuple[jax.Array, jax.Array], draw: dict[str, Any]
+) -> tuple[jax.Array, Metrics]:
+    """Loss and metrics of the critics on paired clips, real and generated; step 3 of the module."""
+    loss, (x, y), batch = game.loss, views, draw["batch"]
+
+    def judge(video: jax.Array) -> jax.Array:
+        return game.critics.apply({"params": params}, video, draw["picked"], batch)
+
+    def moved(video: jax.Array, which: int) -> jax.Array:
+        keys_B = jax.vmap(lambda k: jax.random.fold_in(k, which))(draw["penalty_keys"])
+        noise = jax.vmap(lambda k: jax.random.normal(k, video.shape[1:]))(keys_B)
+        return video + loss.penalty_epsilon * noise
+
+    videos, conditions = [x, y], [batch, batch]
+    if loss.penalty == "finite":
+        videos, conditions = [*videos, moved(x, 0), moved(y, 1)], [*conditions, batch, batch]
+    if loss.mismatch:
+        videos, conditions = [*videos, x], [*conditions, draw["wrong"]]
+    logits = _judge_all(game, params, videos, draw["picked"], conditions)
+    real, fake = logits[0], logits[1]
+    terms = {
+        "critic": critic_loss(loss.adversarial, real, fake),
+        "centring": loss.centring * centring(real, fake),
+    }
+    # The elements that the critics see: half the resolution, and some frames of the whole.
+    weight = loss.penalty_weight * (x[0].size / 4 + game.critic_frames * x[0, 0].size)
+    if loss.penalty == "finite":
+        terms["r1"] = weight * finite(real, logits[2], epsilon=loss.penalty_epsilon)
+        terms["r2"] = weight * finite(fake, logits[3], epsilon=loss.penalty_epsilon)
+    elif loss.penalty == "exact":
+        terms["r1"], terms["r2"] = weight * exact(judge, x), weight * exact(judge, y)
+    if loss.mismatch:
+        scripted_B = batch["visible"].max(axis=(1, 2))
+        wrong_B = critic_loss("relativistic", real, logits[-1])
+        terms["mismatch"] = loss.mismatch * scripted_B * wrong_B
+    metrics = {f"d_{name}": term.mean() for name, term in terms.items()}
+    metrics["gap"] = (real - fake).mean()
+    metrics["sign_accuracy"] = (real > fake).astype(jnp.float32).mean()
+    return _total(terms), metrics
+
+
+def _generator_objective(
+    game: Game,
+    y: jax.Array,
     *,
-    tasks: TaskConfig,
-    loss: LossConfig,
-    critic_frames: int,
-) -> dict[str, Any]:
+    state: GanState,
+    real: jax.Array,
+    draw: dict[str, Any],
+    adversarial: bool,
+) -> tuple[jax.Array, Metrics]:
+    """The generator's loss as a function of its clip y; step 4 of the module."""
+    loss, batch = game.loss, draw["batch"]
+    falling = 0.5 + 0.5 * jnp.cos(jnp.pi * jnp.minimum(state.step / game.steps, 1.0))
+    spread = loss.reconstruction - loss.reconstruction_final
+    weight = loss.reconstruction_final + spread * falling
+    terms = {"reconstruction": weight * charbonnier(y, real)}
+    if adversarial:
+        views = [draw["view"](real), draw["view"](y)]
+        logits = _judge_all(game, state.critic_params, views, draw["picked"], [batch, batch])
+        terms["generator"] = loss.generator * generator_loss(loss.adversarial, *logits)
+    if loss.transport:
+        free_B = (1.0 - draw["known"].max(1)) * (1.0 - batch["visible"].max((1, 2)))
+        terms["transport"] = loss.transport * free_B * transport(y, draw["noise"])
+    metrics = {f"g_{name}": term.mean() for name, term in terms.items()}
+    metrics["mse"] = ((y - real) ** 2).mean() / 4.0  # of pixels in 0..1
+    return _total(terms), metrics
+
+
+def _total(terms: dict[str, jax.Array]) -> jax.Array:
+    return jnp.sum(jnp.stack([term.mean() for term in terms.values()]))
+
+
+def _draw(game: Game, batch: Batch, key: jax.Array, step: jax.Array) -> dict[str, Any]:
     """All random choices of a step, and the conditions that go with them."""
     shape = batch["video"].shape[1:]
 
@@ -246,26 +249,29 @@ def _draw(
         return example_keys(key, step, batch["index"], purpose)
 
     def view(video: jax.Array) -> jax.Array:
+        if not game.loss.augment:
+            return video
         # A scripted clip stays as it is: its boxes would no longer fit.
         scripted = batch["visible"].max(axis=(1, 2))[:, None, None, None, None] > 0
-        moved = augment(keys(Purpose.AUGMENT), video, strength=loss.augment)
-        return video if moved is video else jnp.where(scripted, video, moved)
+        moved = augment(keys(Purpose.AUGMENT), video, strength=game.loss.augment)
+        return jnp.where(scripted, video, moved)
+
+    def pick(key: jax.Array) -> jax.Array:
+        return jnp.sort(jax.random.permutation(key, shape[0])[: game.critic_frames])
 
     return {
         "batch": batch,
         "view": view,
-        "known": sample_tasks(keys(Purpose.TASK), shape[0], tasks),
+        "known": sample_tasks(keys(Purpose.TASK), shape[0], game.tasks),
         "noise": jax.vmap(lambda k: jax.random.normal(k, shape))(keys(Purpose.NOISE)),
-        "picked": jax.vmap(
-            lambda k: jnp.sort(jax.random.permutation(k, shape[0])[:critic_frames])
-        )(keys(Purpose.FRAMES)),
+        "picked": jax.vmap(pick)(keys(Purpose.FRAMES)),
         "penalty_keys": keys(Purpose.PENALTY),
         "wrong": mismatched(keys(Purpose.MISMATCH), batch),
     }
 
 
 def _judge_all(
-    critics: Any,
+    game: Game,
     params: Params,
     videos: list[jax.Array],
     picked: jax.Array,
@@ -280,8 +286,5 @@ def _judge_all(
         return jnp.stack(arrays, axis=1).reshape(B * n, *arrays[0].shape[1:])
 
     joined = {name: join([c[name] for c in conditions]) for name in names}
-    logits = critics.apply({"params": params}, join(videos), join([picked] * n), joined)
+    logits = game.critics.apply({"params": params}, join(videos), join([picked] * n), joined)
     return list(logits.reshape(B, n, -1).swapaxes(0, 1))
-
-
-MakeStep = Callable[..., Step]

@@ -1,0 +1,143 @@
+"""The walls of the house: layers, budgets, and what may be spelled where."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "jaxvid"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# A room may import rooms of a lower floor, and itself.
+FLOORS = {
+    "typing": 0,
+    "_version": 0,
+    "script": 1,
+    "shapes": 2,
+    "config": 1,
+    "grammar": 2,
+    "ops": 3,
+    "losses": 4,
+    "models": 4,
+    "rl": 4,
+    "state": 5,
+    "optim": 5,
+    "parallel": 6,
+    "data": 6,
+    "io": 6,
+    "video": 6,
+    "metrics": 6,
+    "steps": 7,
+    "loop": 8,
+    "presets": 8,
+    "training": 9,
+    "pipeline": 10,
+    "evaluate": 11,
+    "cli": 12,
+    "__init__": 13,
+}
+COMPILERS = {"jit", "pmap", "make_mesh", "pmean", "shard_map"}
+# Flax outside of models/: the state's dataclasses.
+FLAX = {"models", "state"}
+LAZY = {"grain", "av", "imageio", "tensorflow_datasets", "array_record", "PIL", "tensorboardX"}
+
+
+def room(path: pathlib.Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST) -> list[tuple[str, ast.stmt]]:
+    found: list[tuple[str, ast.stmt]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            found += [(module, node)]
+            if module == "jaxvid":
+                found += [(f"jaxvid.{alias.name}", node) for alias in node.names]
+    return found
+
+
+def parse(path: pathlib.Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_downwards(path: pathlib.Path) -> None:
+    here = room(path)
+    assert here in FLOORS, f"{here} has no floor in the house"
+    for name, node in imports(parse(path)):
+        parts = name.split(".")
+        if parts[0] != "jaxvid" or len(parts) < 2 or parts[1] == here:
+            continue
+        assert FLOORS[parts[1]] < FLOORS[here], f"{path.name}:{node.lineno} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_foreign_packages_stay_in_their_rooms(path: pathlib.Path) -> None:
+    tree = parse(path)
+    for name, node in imports(tree):
+        top = name.split(".")[0]
+        assert top != "tensorflow" and top != "pickle", f"{path.name}:{node.lineno} imports {top}"
+        if top == "flax":
+            assert room(path) in FLAX, f"{path.name}:{node.lineno} imports flax"
+        if top == "tensorflow_datasets":
+            assert room(path) == "data", f"{path.name}:{node.lineno} imports {top}"
+    top_level = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    for name, _ in imports(ast.Module(list(top_level), [])):
+        assert name.split(".")[0] not in LAZY, f"{path.name} imports {name} at the top"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_devices_are_spelled_in_parallel_only(path: pathlib.Path) -> None:
+    if room(path) == "parallel":
+        return
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
+            owner = ast.unparse(node.value)
+            if owner in ("jax", "jax.lax"):
+                assert node.attr not in COMPILERS, f"{path.name}:{node.lineno} {owner}.{node.attr}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_budgets(path: pathlib.Path) -> None:
+    assert len(path.relative_to(PACKAGE).parts) <= 2
+    assert path.name != "utils.py"
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    limit = 90 if room(path) == "steps" else 60
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= limit, f"{path.name}: {node.name} has {length} lines"
+
+
+def test_package_budget() -> None:
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES) <= 7000
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_public_functions_are_explained(path: pathlib.Path) -> None:
+    tree = parse(path)
+    if path.name != "__init__.py":
+        assert ast.get_docstring(tree), f"{path} has no docstring"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{path.name}: {node.name} has no docstring"
+            named = [*node.args.args, *node.args.kwonlyargs]
+            assert all(a.annotation for a in named), f"{path.name}: {node.name} is not annotated"
+
+
+def test_import_starts_no_backend_and_no_tensorflow() -> None:
+    program = (
+        "import sys, jaxvid, jaxvid.training, jaxvid.pipeline, jax\n"
+        "from jax._src import xla_bridge\n"
+        "assert not xla_bridge.backends_are_initialized()\n"
+        "heavy = ['tensorflow', 'tensorflow_datasets', 'av', 'imageio']\n"
+        "assert not [name for name in heavy if name in sys.modules], sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr

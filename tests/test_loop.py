@@ -1,0 +1,156 @@
+"""The loop: resume equals the straight run, bad numbers stop it, signals save first."""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import signal
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxvid import loop
+from jaxvid.config import TrainConfig
+from jaxvid.io.checkpoint import Checkpoints, tree_digest
+from jaxvid.parallel import compile_step, make_mesh
+from jaxvid.state import PlannerState, init_planner
+from jaxvid.typing import Batch, HostBatch, Metrics, UserError
+
+TX = optax.adam(1e-2)
+
+
+def make_step(*, reduce=lambda tree: tree):  # type: ignore[no-untyped-def]
+    """Least squares with noise from the example's address: small, but a whole training state."""
+
+    def step(state: PlannerState, batch: Batch, key: jax.Array) -> tuple[PlannerState, Metrics]:
+        def loss(w: jax.Array) -> jax.Array:
+            noise = jax.random.normal(jax.random.fold_in(key, state.step))
+            return ((batch["x"] @ w - 1.0 + 0.1 * noise) ** 2).mean()
+
+        value, grad = jax.value_and_grad(loss)(state.params)
+        updates, opt_state = TX.update(reduce(grad), state.opt_state)
+        params = optax.apply_updates(state.params, updates)
+        new = state.replace(step=state.step + 1, params=params, ema=params, opt_state=opt_state)
+        return new, reduce({"loss": value})
+
+    return step
+
+
+def batches(start: int) -> Iterator[HostBatch]:
+    for step in range(start, 10_000):
+        rng = np.random.default_rng(step)
+        yield {"x": rng.normal(size=(4, 3)).astype(np.float32)}
+
+
+def poisoned(start: int, *, at: int) -> Iterator[HostBatch]:
+    for step, batch in enumerate(batches(start), start):
+        yield {"x": batch["x"] * np.float32("nan")} if step == at else batch
+
+
+def train(folder: pathlib.Path, steps: int, *, source=batches, config=None, **kwargs):  # type: ignore[no-untyped-def]
+    config = config or TrainConfig(steps=steps, batch_size=4, checkpoint_every=4, log_every=5)
+    step = compile_step(make_step, make_mesh(jax.devices()[:1]))
+    folder.mkdir(exist_ok=True)
+    return loop.run(
+        "test",
+        folder,
+        config=config,
+        phases=[loop.Phase(step, 10_000)],
+        state=init_planner(jnp.zeros(3), TX),
+        batches=source,
+        **kwargs,
+    )
+
+
+def logged(folder: pathlib.Path) -> list[int]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+@pytest.mark.parametrize("stop", [1, 5, 11])
+def test_resumed_run_is_bit_equal_to_a_straight_one(tmp_path: pathlib.Path, stop: int) -> None:
+    straight = train(tmp_path / "straight", 12)
+    train(tmp_path / "resumed", stop)
+    resumed = train(tmp_path / "resumed", 12)
+    assert tree_digest(resumed) == tree_digest(straight)
+    assert logged(tmp_path / "resumed") == logged(tmp_path / "straight") == list(range(1, 13))
+    rows = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("straight", "resumed")]
+    assert rows[0] == rows[1]
+
+
+def test_a_finished_run_is_left_alone(tmp_path: pathlib.Path) -> None:
+    done = train(tmp_path, 6)
+    assert tree_digest(train(tmp_path, 6)) == tree_digest(done)
+
+
+def test_a_signal_saves_and_the_next_run_goes_on(tmp_path: pathlib.Path) -> None:
+    def interrupting(start: int) -> Iterator[HostBatch]:
+        for step, batch in enumerate(batches(start), start):
+            if step == 7:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    with pytest.raises(SystemExit) as stopped:
+        train(tmp_path / "stopped", 12, source=interrupting)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    with Checkpoints(tmp_path / "stopped" / "checkpoints") as checkpoints:
+        assert 0 < (checkpoints.latest or 0) < 12
+        assert checkpoints.latest not in (4, 8)  # not the regular ones: the one of the signal
+    resumed = train(tmp_path / "stopped", 12)
+    assert tree_digest(resumed) == tree_digest(train(tmp_path / "straight", 12))
+
+
+def test_a_non_finite_loss_stops_with_its_step(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(UserError, match="step 7: loss is nan"):
+        train(tmp_path, 12, source=functools.partial(poisoned, at=6))
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.latest == 4  # the poisoned state was not saved
+
+
+def test_the_best_checkpoint_outlives_the_latest(tmp_path: pathlib.Path) -> None:
+    config = TrainConfig(steps=20, batch_size=4, checkpoint_every=4, sample_every=4, keep=2)
+    scores = {4: 3.0, 8: 1.0, 12: 2.0, 16: 4.0, 20: 5.0}
+    train(tmp_path, 20, config=config, on_sample=lambda state, step: scores[step])
+    kept = {int(path.name) for path in (tmp_path / "checkpoints").iterdir()}
+    assert kept == {8, 16, 20}
+
+
+def test_phases_follow_one_another(tmp_path: pathlib.Path) -> None:
+    """A phase is used up to its last step, also when a run is resumed in the middle of one."""
+
+    def halted(**kwargs):  # type: ignore[no-untyped-def]
+        inner = make_step(**kwargs)
+
+        def step(state, batch, key):  # type: ignore[no-untyped-def]
+            new, metrics = inner(state, batch, key)
+            return new.replace(params=state.params), metrics
+
+        return step
+
+    mesh = make_mesh(jax.devices()[:1])
+    phases = [
+        loop.Phase(compile_step(make_step, mesh), 5),
+        loop.Phase(compile_step(halted, mesh), 100),
+    ]
+
+    def go(folder: pathlib.Path, steps: int) -> PlannerState:
+        folder.mkdir(exist_ok=True)
+        config = dataclasses.replace(TrainConfig(steps=steps, batch_size=4), checkpoint_every=3)
+        return loop.run(
+            "test",
+            folder,
+            config=config,
+            phases=phases,
+            state=init_planner(jnp.zeros(3), TX),
+            batches=batches,
+        )
+
+    five, nine = go(tmp_path / "a", 5), go(tmp_path / "b", 9)
+    np.testing.assert_array_equal(five.params, nine.params)
+    go(tmp_path / "c", 7)
+    assert tree_digest(go(tmp_path / "c", 9)) == tree_digest(nine)
