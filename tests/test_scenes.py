@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from jaxvid import grammar
 from jaxvid.data.scenes import SPLITS, Scenes, combinations, sample_script
 from jaxvid.script import (
     BACKGROUNDS,
@@ -131,8 +132,9 @@ def test_two_actors_differ_in_colour_and_sometimes_pass() -> None:
     assert passes > 100
 
 
-def test_scripts_survive_json() -> None:
-    for script in SAMPLE[:50]:
+def test_scripts_survive_json_and_the_grammar() -> None:
+    for script in SAMPLE[::20]:
+        assert grammar.decode(grammar.encode(script)) == script
         assert from_json(to_json(script)) == script
 
 

@@ -2,8 +2,7 @@
 
 One actor (60 %) or two of different colours before one background. ``heldout`` shows combinations
 of kind, colour and motion that ``train`` and ``test`` never show; ``test`` shows other scenes than
-``train``. Centres lie on multiples of 1/32 of the frame and widths are the sizes' own, so that the
-planner's grammar writes a script without loss.
+``train``. Boxes are the grammar's own, so that the planner can say every scene exactly.
 """
 
 import functools
@@ -11,19 +10,17 @@ import zlib
 
 import numpy as np
 
+from jaxvid import grammar
 from jaxvid.data import captions
 from jaxvid.data.render import render
 from jaxvid.data.source import Example, Split
 from jaxvid.script import (
     BACKGROUNDS,
     COLORS,
-    DIRECTIONS,
-    EXTENTS,
     KINDS,
     MOTIONS,
     SIZES,
     Actor,
-    Box,
     Entity,
     Scene,
     Script,
@@ -34,15 +31,11 @@ from jaxvid.script import (
 SPLITS: tuple[Split, ...] = ("train", "test", "heldout")
 Combination = tuple[str, str, str]  # kind, colour, motion
 
-_GRID = 32  # centres are multiples of 1/_GRID
 _TWO_ACTORS = 0.4
 _HELDOUT = 10  # one combination in so many is held out
 _TRAVEL = (8, 16)  # least and most travel, in steps of the grid
 _RADIUS = (5, 9)  # of an orbit
-_HIDDEN = (
-    0.3,
-    0.6,
-)  # most of the rear actor's box behind the front one: mean, and in the worst frame
+_HIDDEN = (0.3, 0.6)  # at most of the rear box behind the front one: mean, and in any frame
 
 
 @functools.cache
@@ -82,40 +75,20 @@ def _sample_actor(rng: np.random.Generator, split: Split, n: int) -> tuple[Entit
     choices = combinations(split)
     kind, color, motion = choices[rng.integers(len(choices))]
     size = SIZES[rng.integers(len(SIZES))]
-    start, end = _sample_boxes(rng, motion, EXTENTS[size])
+    ways = _ways(size, motion)
+    travel, (x_low, x_high, y_low, y_high) = ways[rng.integers(len(ways))]
+    x, y = int(rng.integers(x_low, x_high + 1)), int(rng.integers(y_low, y_high + 1))
+    start, end = grammar.place(size, motion, travel, x, y)
     return Entity(f"e{n}", kind, color, size), Actor(f"e{n}", motion, start, end, z=n)
 
 
-def _sample_boxes(rng: np.random.Generator, motion: str, extent: float) -> tuple[Box, Box]:
-    """First and last box of a motion, the whole way inside the frame."""
-    low = int(np.ceil(extent / 2 * _GRID))  # the centres that keep the box inside
-    high = _GRID - low
-
-    def axis(step: int, travel: int) -> tuple[int, int]:
-        """Start and end of a centre that goes ``step * travel`` along one axis."""
-        less = int(rng.integers(low, high - abs(step) * travel + 1))
-        more = less + abs(step) * travel
-        return (less, more) if step > 0 else (more, less)
-
-    travel = int(rng.integers(_TRAVEL[0], min(_TRAVEL[1], high - low) + 1))
-    if motion in DIRECTIONS:
-        (dx, dy) = DIRECTIONS[motion]
-        (x0, x1), (y0, y1) = axis(dx, travel), axis(dy, travel)
-    elif motion == "bounce":
-        (x0, x1), (y0, y1) = axis(0, 0), axis(-1, travel)
-    elif motion == "orbit":
-        r = int(rng.integers(_RADIUS[0], min(_RADIUS[1], (high - low) // 2) + 1))
-        x0 = x1 = int(rng.integers(low + r, high - r + 1))
-        y1 = int(rng.integers(low + r, high - r + 1))
-        y0 = y1 - r
-    else:
-        (x0, x1), (y0, y1) = axis(0, 0), axis(0, 0)
-    first, last = {"zoom_in": (0.5, 1.0), "zoom_out": (1.0, 0.5)}.get(motion, (1.0, 1.0))
-    return _box(x0, y0, extent * first), _box(x1, y1, extent * last)
-
-
-def _box(x: int, y: int, width: float) -> Box:
-    return x / _GRID - width / 2, y / _GRID - width / 2, width, width
+@functools.cache
+def _ways(size: str, motion: str) -> tuple[tuple[int, tuple[int, int, int, int]], ...]:
+    """Travels that a motion may have, with the first centres that keep it inside the frame."""
+    least, most = _RADIUS if motion == "orbit" else _TRAVEL
+    travels = [k for k in range(grammar.GRID) if k == 0 or least <= k <= most]
+    spans = [(k, grammar.start_range(size, motion, k)) for k in travels]
+    return tuple((k, span) for k, span in spans if span is not None)
 
 
 def _readable(actors: tuple[Actor, ...]) -> bool:
