@@ -62,14 +62,10 @@ def ssim(
     if min(H, W) < 2 * _RADIUS + 1:
         raise ValueError(f"SSIM's window is 11 x 11 pixels, the frames are {H} x {W}; resize them")
     a, b = (x.astype(jnp.float32) / data_range for x in (a_BTHWC, b_BTHWC))
-    # variances do not change when both are moved, and lose fewer digits near zero
-    shift = a.mean((2, 3), keepdims=True)
-    da, db = a - shift, b - shift
-    mean_a, mean_b = _window(da), _window(db)
-    var_a = _window(da * da) - mean_a * mean_a
-    var_b = _window(db * db) - mean_b * mean_b
-    cov = _window(da * db) - mean_a * mean_b
-    mean_a, mean_b = mean_a + shift, mean_b + shift
+    mean_a, mean_b = _window(a), _window(b)
+    var_a = _window(a * a) - mean_a * mean_a
+    var_b = _window(b * b) - mean_b * mean_b
+    cov = _window(a * b) - mean_a * mean_b
     c1, c2 = _K1**2, _K2**2  # eq. 13, for a data range of 1
     top = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
     bottom = (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)

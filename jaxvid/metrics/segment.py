@@ -95,15 +95,14 @@ def _colors(d_THW2: np.ndarray, ground_2: np.ndarray) -> list[int]:
 
 
 def _unexplained(points_P2: np.ndarray, palette_K2: np.ndarray) -> float:
-    """Pixels that are on no line between the one or two colours and the ground, the origin."""
-    error_P = np.full(len(points_P2), np.inf)
-    corners = [(np.zeros(2), color_2) for color_2 in palette_K2]
+    """Pixels that are no mixture of two of: the one or two colours, and the ground (the origin)."""
+    corners = [(np.zeros(2), 1.15 * color_2) for color_2 in palette_K2]  # may be a little brighter
     if len(palette_K2) == 2:
         corners.append((palette_K2[0], palette_K2[1]))
-    for start_2, end_2 in corners:  # a colour may be brighter than ours
+    error_P = np.full(len(points_P2), np.inf)
+    for start_2, end_2 in corners:  # distance to the line between them
         way_2 = end_2 - start_2
-        limit = 1.15 if not start_2.any() else 1.0
-        along_P = np.clip((points_P2 - start_2) @ way_2 / (way_2 @ way_2), 0, limit)
+        along_P = np.clip((points_P2 - start_2) @ way_2 / (way_2 @ way_2), 0, 1)
         miss_P2 = points_P2 - start_2 - along_P[:, None] * way_2
         error_P = np.minimum(error_P, np.hypot(miss_P2[:, 0], miss_P2[:, 1]))
     return float(np.clip((error_P - _NOISE) / (_FOREIGN - _NOISE), 0, 1).sum())
