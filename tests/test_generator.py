@@ -1,0 +1,163 @@
+"""Laws of the generator: what is known comes back, what is not asked for has no influence."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from jaxvid.config import GeneratorConfig
+from jaxvid.models.generator import Generator
+
+B, T, R, L = 2, 4, 16, 16
+CONFIG = GeneratorConfig(width=16, layers=1, heads=2, decoder=(8, 8), drawing=8)
+RNG = np.random.default_rng(0)
+Inputs = dict[str, Any]
+
+
+def conditions(frames: int = T) -> dict[str, np.ndarray]:
+    """Text, script and times of two clips; the first caption fills half of its bytes."""
+    text = RNG.integers(1, 257, (B, L)).astype(np.int32)
+    text[0, L // 2 :] = 0
+    return {
+        "times": np.arange(frames, dtype=np.float32)[None].repeat(B, 0) / 8,
+        "text": text,
+        "boxes": RNG.uniform(0.3, 0.6, (B, frames, 2, 4)).astype(np.float32),
+        "visible": np.ones((B, frames, 2), np.float32),
+        "attributes": RNG.integers(1, 4, (B, 2, 3)).astype(np.int32),
+        "background": np.array([1, 5], np.int32),
+    }
+
+
+def inputs(frames: int = T, height: int = R, width: int = R, known: Any = ()) -> Inputs:
+    """Arguments of the generator with the frames ``known`` given."""
+    shape = (B, frames, height, width, 3)
+    mask = np.zeros((*shape[:-1], 1), np.float32)
+    mask[:, list(known)] = 1
+    return {
+        "noise": RNG.normal(size=shape).astype(np.float32),
+        "known": RNG.uniform(-1, 1, shape).astype(np.float32),
+        "mask": mask,
+        "batch": conditions(frames),
+    }
+
+
+@pytest.fixture(scope="module")
+def params() -> Any:
+    """Random everywhere, unlike the initialisation, where some branches are zero."""
+    init = Generator(CONFIG).init
+    shapes = jax.eval_shape(lambda *x: init(jax.random.key(0), *x)["params"], *inputs().values())
+
+    def fill(leaf: Any) -> np.ndarray:
+        scale = 0.3 if len(leaf.shape) < 2 else np.prod(leaf.shape[:-1]) ** -0.5
+        return (scale * RNG.normal(size=leaf.shape)).astype(np.float32)
+
+    return jax.tree.map(fill, shapes)
+
+
+@jax.jit
+def generate(params: Any, noise: Any, known: Any, mask: Any, batch: Any) -> jax.Array:
+    return Generator(CONFIG).apply({"params": params}, noise, known, mask, batch)
+
+
+@pytest.fixture(scope="module")
+def x() -> Inputs:
+    return inputs(known=[0, 3])
+
+
+@pytest.fixture(scope="module")
+def video(params: Any, x: Inputs) -> np.ndarray:
+    return np.asarray(generate(params, **x))
+
+
+def difference(a: Any, b: Any) -> np.ndarray:
+    """Largest difference of each frame (B,T)."""
+    return np.abs(np.asarray(a) - np.asarray(b)).max((2, 3, 4))
+
+
+def test_known_frames_and_pixels_come_back_bit_for_bit(
+    params: Any, x: Inputs, video: np.ndarray
+) -> None:
+    assert video.shape == (B, T, R, R, 3) and video.dtype == np.float32
+    np.testing.assert_array_equal(video[:, [0, 3]], x["known"][:, [0, 3]])
+    assert difference(video, x["known"])[:, 1:3].min() > 0.01
+    mask = (RNG.random((B, T, R, R, 1)) < 0.5).astype(np.float32)  # any region, any frame
+    painted = generate(params, **{**x, "mask": mask})
+    where = np.broadcast_to(mask > 0, painted.shape)
+    np.testing.assert_array_equal(painted[where], x["known"][where])
+    everything = generate(params, **{**x, "mask": np.ones_like(mask)})
+    np.testing.assert_array_equal(everything, x["known"])
+
+
+def test_what_is_not_known_has_no_influence(params: Any, x: Inputs, video: np.ndarray) -> None:
+    hidden = np.where(x["mask"] > 0, x["known"], np.nan).astype(np.float32)
+    np.testing.assert_array_equal(generate(params, **{**x, "known": hidden}), video)
+    noise = np.where(x["mask"] > 0, 99, x["noise"]).astype(np.float32)  # nor noise where it is
+    np.testing.assert_array_equal(generate(params, **{**x, "noise": noise}), video)
+
+
+def test_an_example_does_not_see_the_others(params: Any, x: Inputs, video: np.ndarray) -> None:
+    def swap(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([array[:1], array[:1]])
+
+    alone = generate(params, **jax.tree.map(swap, x))
+    np.testing.assert_allclose(alone[0], video[0], atol=1e-5)
+    assert difference(alone, video)[1, 1:3].min() > 0.01
+
+
+@pytest.mark.parametrize(
+    "name", ["noise", "known", "times", "text", "boxes", "attributes", "background"]
+)
+def test_everything_given_matters_to_unknown_frames(
+    params: Any, x: Inputs, video: np.ndarray, name: str
+) -> None:
+    other = {**x, "batch": dict(x["batch"])}
+    place = other if name in x else other["batch"]
+    place[name] = place[name][::-1].copy()  # the other example's
+    if name == "times":
+        place[name] = x["batch"]["times"] * 1.5
+    assert difference(generate(params, **other), video)[:, 1:3].min() > 1e-4
+
+
+def test_without_script_and_text_it_works_and_empty_slots_do_not_matter(
+    params: Any, x: Inputs
+) -> None:
+    nothing = {k: np.zeros_like(v) for k, v in x["batch"].items()} | {"times": x["batch"]["times"]}
+    free = np.asarray(generate(params, **{**x, "batch": nothing}))
+    assert np.all(np.isfinite(free))
+    stray = {**nothing, "boxes": x["batch"]["boxes"], "attributes": x["batch"]["attributes"]}
+    np.testing.assert_allclose(generate(params, **{**x, "batch": stray}), free, atol=1e-6)
+
+
+@pytest.mark.parametrize("frames, height, width", [(1, 16, 16), (7, 8, 20)])
+def test_other_lengths_and_sizes_than_trained(
+    params: Any, frames: int, height: int, width: int
+) -> None:
+    x = inputs(frames, height, width, known=[0])
+    video = np.asarray(generate(params, **x))
+    assert video.shape == (B, frames, height, width, 3) and np.all(np.isfinite(video))
+    np.testing.assert_array_equal(video[:, 0], x["known"][:, 0])
+
+
+@jax.jit
+@jax.grad
+def gradient(params: Any, x: Inputs, weight: Any) -> jax.Array:
+    return (weight * generate(params, **x) ** 2).mean()
+
+
+def test_every_parameter_learns_and_padding_does_not(params: Any, x: Inputs) -> None:
+    short = {**x, "batch": {**x["batch"], "text": x["batch"]["text"][[0, 0]]}}
+    learnt = gradient(params, short, np.ones_like(x["mask"]))
+    text = learnt["text"]
+    np.testing.assert_array_equal(text["embed"]["embedding"][0], 0)
+    np.testing.assert_array_equal(text["place"][L // 8 :], 0)  # where both captions have ended
+    assert np.abs(text["place"][: L // 8]).max() > 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(learnt):
+        name = jax.tree_util.keystr(path)
+        assert np.all(np.isfinite(leaf)), name
+        assert np.abs(leaf).max() > 0, name
+
+
+def test_known_frames_pass_no_gradient_to_the_parameters(params: Any, x: Inputs) -> None:
+    for leaf in jax.tree.leaves(gradient(params, x, x["mask"])):
+        np.testing.assert_array_equal(leaf, 0)
