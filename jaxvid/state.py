@@ -15,10 +15,13 @@ from flax import struct
 from jaxvid.typing import Params
 
 
+Leaf = Any  # an array; its description while JAX traces or lowers
+
+
 class PlannerState(struct.PyTreeNode):
     """Planner training: ``ema`` is the moving average of ``params`` that is used and exported."""
 
-    step: jax.Array
+    step: Any  # int32 (); JAX and Orbax also build these trees from shapes and placements
     params: Params
     ema: Params
     opt_state: Any
@@ -27,7 +30,7 @@ class PlannerState(struct.PyTreeNode):
 class GanState(struct.PyTreeNode):
     """Adversarial training. ``critic_params`` holds the frame and the clip critic side by side."""
 
-    step: jax.Array
+    step: Any  # int32 ()
     params: Params
     ema: Params
     opt_state: Any
@@ -70,4 +73,4 @@ def ema_update(ema: Params, params: Params, *, decay: float, step: jax.Array) ->
     """
     step = step.astype(jnp.float32)
     rate = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda e, p: e + rate * (p - e), ema, params)
+    return jax.tree.map(lambda e, p: (e + rate * (p - e)).astype(e.dtype), ema, params)

@@ -79,12 +79,15 @@ class Checkpoints:
     def restore(self, like: Any, step: int | None = None) -> tuple[Any, dict[str, Any]]:
         """The state of ``step`` (or the newest), with the shapes and placement of ``like``.
 
-        Raises UserError where there is none, or where it is of another shape.
+        Raises UserError where there is none, where it is of another shape, or broken.
         """
         self._manager.wait_until_finished()
         step = self._manager.latest_step() if step is None else step
         if step is None:
             raise UserError(f"no checkpoint in {self.folder}; train first, or name another --run")
+        if step not in (saved := sorted(self._manager.all_steps())):
+            has = f"it has {', '.join(map(str, saved))}" if saved else "it has none"
+            raise UserError(f"no checkpoint {step} in {self.folder}; {has}")
         template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         try:
             restored = self._manager.restore(
@@ -93,11 +96,10 @@ class Checkpoints:
                     state=ocp.args.StandardRestore(template), note=ocp.args.JsonRestore()
                 ),
             )
-        except (ValueError, KeyError, TypeError) as error:
-            reason = str(error).splitlines()[0][:200]
-            raise UserError(
-                f"checkpoint {step} in {self.folder} does not fit this configuration: {reason}"
-            ) from error
+        except Exception as error:  # Orbax and TensorStore raise many kinds, bare ones too
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            problem = "is of another configuration, or broken"
+            raise UserError(f"checkpoint {step} in {self.folder} {problem}: {reason}") from error
         return restored["state"], dict(restored["note"])
 
 

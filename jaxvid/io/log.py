@@ -88,11 +88,11 @@ _SHOWN = ("loss", "accuracy", "mse", "d_critic", "g_generator", "gap", "g_recons
 def _kept(path: pathlib.Path, start: int) -> str:
     """The whole lines of the file up to step ``start``; a torn last line is dropped."""
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             if json.loads(line)["step"] <= start:
                 kept.append(line + "\n")
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError, IndexError):
             continue
     return "".join(kept)
 

@@ -1,0 +1,61 @@
+"""Laws of the optimizer: the schedule's shape, and Adam against its formula."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxvid.config import OptimConfig
+from jaxvid.optim import make_optimizer, schedule
+
+
+@pytest.mark.parametrize("steps, warmup", [(100, 10), (100, 0), (7, 50), (2, 1), (1, 50)])
+def test_the_rate_rises_to_lr_and_falls_to_its_final_share(steps: int, warmup: int) -> None:
+    rate = schedule(OptimConfig(lr=0.3, warmup=warmup, final=0.1), steps)
+    values = np.array([rate(i) for i in range(steps + 3)])
+    peak = min(warmup, max(1, steps // 2))
+    assert np.all(values > 0)  # the first step is not lost
+    np.testing.assert_allclose(values[peak], 0.3, rtol=1e-5)
+    assert np.all(np.diff(values[: peak + 1]) > 0)
+    assert np.all(np.diff(values[peak : steps + 1]) < 0)
+    np.testing.assert_allclose(values[max(steps, peak + 1) :], 0.03, rtol=1e-5)
+
+
+def test_the_fall_is_a_cosine() -> None:
+    rate = schedule(OptimConfig(lr=1.0, warmup=20, final=0.2), 120)
+    np.testing.assert_allclose(rate(70), 0.6, rtol=1e-5)  # halfway between 1 and 0.2
+    np.testing.assert_allclose(rate(45), 0.2 + 0.8 * (1 + np.cos(np.pi / 4)) / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("b1", [0.0, 0.5])
+def test_steps_equal_adam_behind_a_clip(b1: float) -> None:
+    config = OptimConfig(lr=0.05, b1=b1, b2=0.9, warmup=3, final=0.1, clip=2.0)
+    tx, rate = make_optimizer(config, 12), schedule(config, 12)
+    rng = np.random.default_rng(0)
+    w = {"a": rng.normal(size=3), "b": rng.normal(size=(2, 2))}
+    m = v = {k: np.zeros_like(x) for k, x in w.items()}
+    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), w)
+    state, update = tx.init(params), jax.jit(tx.update)
+    for step in range(12):
+        g = {k: rng.normal(size=x.shape) * (0.2, 5.0)[step % 2] for k, x in w.items()}
+        moved, state = update(jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), g), state)
+        params = optax.apply_updates(params, moved)
+        norm = np.sqrt(sum((x * x).sum() for x in g.values()))
+        g = {k: x * min(1, 2.0 / norm) for k, x in g.items()}
+        m = {k: b1 * m[k] + (1 - b1) * g[k] for k in w}
+        v = {k: 0.9 * v[k] + 0.1 * g[k] ** 2 for k in w}
+        for k in w:
+            mean, square = m[k] / (1 - b1 ** (step + 1)), v[k] / (1 - 0.9 ** (step + 1))
+            w[k] = w[k] - float(rate(step)) * mean / (np.sqrt(square) + 1e-8)
+    for k in w:
+        np.testing.assert_allclose(params[k], w[k], rtol=1e-4, atol=1e-5)
+
+
+def test_one_compilation_serves_all_steps() -> None:
+    tx = make_optimizer(OptimConfig(), 100)
+    params = {"w": jnp.ones(3)}
+    state, update = tx.init(params), jax.jit(tx.update)
+    for _ in range(3):
+        _, state = update({"w": jnp.ones(3)}, state)
+    assert update._cache_size() == 1
