@@ -14,14 +14,13 @@ from flax import struct
 
 from jaxvid.typing import Params
 
-
-Leaf = Any  # an array; its description while JAX traces or lowers
+Leaf = Any  # an array; its description while JAX traces or lowers, or Orbax restores
 
 
 class PlannerState(struct.PyTreeNode):
     """Planner training: ``ema`` is the moving average of ``params`` that is used and exported."""
 
-    step: Any  # int32 (); JAX and Orbax also build these trees from shapes and placements
+    step: Leaf
     params: Params
     ema: Params
     opt_state: Any
@@ -30,7 +29,7 @@ class PlannerState(struct.PyTreeNode):
 class GanState(struct.PyTreeNode):
     """Adversarial training. ``critic_params`` holds the frame and the clip critic side by side."""
 
-    step: Any  # int32 ()
+    step: Leaf
     params: Params
     ema: Params
     opt_state: Any
