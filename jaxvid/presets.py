@@ -24,9 +24,9 @@ def quickstart_gan() -> GanRun:
     """The generator and critics of ``python -m train.quickstart``: 16 frames of 32 x 32."""
     return GanRun(
         data=DataConfig(),
-        loss=LossConfig(warmup=350, frames=8, warmup_frames=4),
+        loss=LossConfig(warmup=300, frames=8, warmup_frames=4),
         optim=OptimConfig(lr=3e-3, b1=0.5, warmup=20, final=0.1),
-        train=TrainConfig(steps=450, batch_size=16, checkpoint_every=150, sample_every=150),
+        train=TrainConfig(steps=500, batch_size=16, checkpoint_every=150, sample_every=150),
     )
 
 

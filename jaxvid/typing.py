@@ -23,7 +23,7 @@ Actors are ordered back to front: actor N-1 is drawn over all others.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -36,6 +36,7 @@ Metrics = dict[str, jax.Array]
 Reduce = Callable[[Any], Any]
 
 
+@runtime_checkable
 class Step(Protocol):
     """A pure training step: ``step(state, batch, key) -> (state, metrics)``."""
 

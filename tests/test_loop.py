@@ -33,6 +33,7 @@ def make_step(*, reduce=lambda tree: tree):  # type: ignore[no-untyped-def]
             return ((batch["x"] @ w - 1.0 + 0.1 * noise) ** 2).mean()
 
         value, grad = jax.value_and_grad(loss)(state.params)
+        value = jnp.asarray(value)
         updates, opt_state = TX.update(reduce(grad), state.opt_state)
         params = optax.apply_updates(state.params, updates)
         new = state.replace(step=state.step + 1, params=params, ema=params, opt_state=opt_state)

@@ -152,7 +152,7 @@ def make_gan_step(
             updates, critic_opt_state = game.critic_tx.update(grads, state.critic_opt_state)
             critic_params = optax.apply_updates(state.critic_params, updates)
             state = state.replace(critic_params=critic_params, critic_opt_state=critic_opt_state)
-            metrics["d_gradient"] = optax.global_norm(grads)
+            metrics["d_gradient"] = optax.tree.norm(grads)
         objective = functools.partial(
             _generator_objective, game, state=state, real=real, draw=draw, adversarial=adversarial
         )
@@ -160,7 +160,7 @@ def make_gan_step(
         grads = reduce(pull(pixel_grad)[0])
         updates, opt_state = game.tx.update(grads, state.opt_state)
         params = optax.apply_updates(state.params, updates)
-        metrics = {**reduce({**metrics, **g_metrics}), "g_gradient": optax.global_norm(grads)}
+        metrics = {**reduce({**metrics, **g_metrics}), "g_gradient": optax.tree.norm(grads)}
         ema = ema_update(state.ema, params, decay=loss.ema, step=state.step)
         state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
         return state, metrics
