@@ -16,7 +16,7 @@ __all__ = ["Clip", "Pipeline", "Script", "UserError", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the pipeline when it is asked for: the command line answers bad options without it."""
+    """Imports the pipeline when it is asked for: bad options are answered without it."""
     if name in ("Clip", "Pipeline", "load"):
         from jaxvid import pipeline
 

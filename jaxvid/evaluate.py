@@ -34,9 +34,9 @@ CLIPS = 64  # that are rebuilt from their own conditions, for MSE, PSNR, SSIM an
 def evaluate(run: pathlib.Path, *, prompts: int = 200, seed: int = 1) -> dict[str, Any]:
     """Evaluates ``run`` and writes ``run/evaluation.json``; returns what it wrote.
 
-    Scenes: ``prompts`` held-out captions (English and Chinese by turns, combinations of kind, colour
-    and motion never trained on) become clips, which the analytic reader reads. Any data: clips of
-    the held-out split are rebuilt from their own conditions and compared with the real ones.
+    Scenes: ``prompts`` held-out captions (English and Chinese by turns, combinations of kind,
+    colour and motion never trained on) become clips, which the analytic reader reads. Any data: clips
+    of the held-out split are rebuilt from their own conditions and compared with the real ones.
     """
     began = time.monotonic()
     generator, critics, state, gan_run = load_gan(run / "gan")

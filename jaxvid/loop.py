@@ -153,8 +153,8 @@ def _compare(note: dict[str, Any]) -> None:
     for key in ("jax", "devices", "cores"):
         if note.get(key) != here[key]:
             say(
-                f"note: saved with {key} {note.get(key)}, resumed with {here[key]}: results agree to "
-                "rounding, not to the bit"
+                f"note: saved with {key} {note.get(key)}, resumed with {here[key]}: results agree "
+                "to rounding, not to the bit"
             )
 
 

@@ -29,14 +29,14 @@ CONVOLUTION_VERSIONS = ("0.10", "0.11", "0.12")
 
 
 def start(cache: bool = True) -> None:
-    """Sets the platform's flags and the persistent compilation cache; a user's own settings win."""
+    """Sets the platform's flags and the compilation cache; a user's own settings win."""
     on_cpu = os.environ.get("JAX_PLATFORMS", "").lower() == "cpu" or not _accelerator_installed()
     flags = os.environ.get("XLA_FLAGS", "")
     version = importlib.metadata.version("jaxlib")
     known = any(version.startswith(f"{v}.") for v in CONVOLUTION_VERSIONS)
     if on_cpu and known and "xla_cpu_experimental_ynn_fusion_type" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {CONVOLUTION_FLAG}".strip()
-        logger.info("XLA flag %s: convolutions use every core", CONVOLUTION_FLAG)
+        logger.info("XLA_FLAGS=%s: convolutions use every core", CONVOLUTION_FLAG)
     if cache and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         folder = cache_folder() / "xla"
         try:
@@ -49,7 +49,7 @@ def start(cache: bool = True) -> None:
 
 
 def cache_folder() -> pathlib.Path:
-    """The user's cache folder for jaxvid: JAXVID_CACHE, else in XDG_CACHE_HOME, else in ~/.cache."""
+    """The user's cache folder for jaxvid: JAXVID_CACHE, or in XDG_CACHE_HOME, or in ~/.cache."""
     if own := os.environ.get("JAXVID_CACHE"):
         return pathlib.Path(own)
     root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"

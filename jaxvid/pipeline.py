@@ -70,7 +70,7 @@ class Pipeline:
             )
 
     def plan(self, prompt: str, *, seed: int = 0) -> Script:
-        """The script that the planner reads out of the prompt; another seed fills what is left open.
+        """The script that the planner reads out of the prompt; ``seed`` fills what is left open.
 
         Raises UserError for an empty or too long prompt, and where the run has no planner.
         """

@@ -1,4 +1,4 @@
-"""From a run's configuration to a training: build, compile, drive. Scripts and the quickstart call these."""
+"""From a run's configuration to a training: build, compile, drive. All scripts call these."""
 
 import dataclasses
 import functools
@@ -49,7 +49,7 @@ def open_run(folder: pathlib.Path, run: Any) -> None:
         before = configs.from_json(type(run), path.read_text(encoding="utf-8"))
         if _essence(before) != _essence(run):
             raise UserError(
-                f"{folder} holds a run of another configuration ({_first_difference(before, run)}); "
+                f"{folder} holds another configuration ({_first_difference(before, run)}); "
                 "choose another --run, or remove the folder"
             )
     try:
@@ -64,7 +64,13 @@ def open_run(folder: pathlib.Path, run: Any) -> None:
 def _essence(run: Any) -> Any:
     """The run without what may change when it goes on: how long and how often."""
     train = dataclasses.replace(
-        run.train, log_every=1, sample_every=1, checkpoint_every=1, keep=1, tensorboard=False
+        run.train,
+        steps=1,
+        log_every=1,
+        sample_every=1,
+        checkpoint_every=1,
+        keep=1,
+        tensorboard=False,
     )
     return dataclasses.replace(run, train=train)
 
@@ -225,7 +231,7 @@ def _read(kind: type[R], folder: pathlib.Path, what: str, how: str) -> R:
 
 
 def _sample_hook(folder: pathlib.Path, generator: Generator, shown: HostBatch) -> loop.Hook:
-    """Writes a grid of held-out conditions, each generated above its real clip, and scores it by its error."""
+    """Writes a grid of held-out clips, each generated above its real one, scored by the error."""
     sampler = compile_function(make_sampler(generator))
     mesh = make_mesh(jax.devices()[:1])
 
@@ -244,7 +250,7 @@ def _sample_hook(folder: pathlib.Path, generator: Generator, shown: HostBatch) -
 
 
 def describe(run: GanRun | PlannerRun) -> str:
-    """The resolved configuration, a table of parameters, and the cost of a step: for ``--dry-run``."""
+    """For ``--dry-run``: the resolved configuration, the parameters, the cost of a step."""
     if isinstance(run, PlannerRun):
         planner, state = build_planner(run)
         source = PromptSource("train", text_length=run.data.text_length)

@@ -13,11 +13,11 @@ A **Batch** is a flat dict of arrays with a leading B, the same keys whatever th
     video       (B,T,H,W,3)   uint8    sRGB
     times       (B,T)         float32  seconds from the first frame
     text        (B,L)         int32    caption, UTF-8 bytes shifted by 1, zero padded
-    boxes       (B,T,N,4)     float32  actor boxes: centre x, centre y, width, height; 1 is the frame
-    visible     (B,T,N)       float32  1 where the actor is on screen; all 0 where there is no script
-    attributes  (B,N,3)       int32    kind, colour, size: 1 + position in jaxvid.script's lists; 0 unknown
+    boxes       (B,T,N,4)     float32  centre x, centre y, width, height of actors; 1: the frame
+    visible     (B,T,N)       float32  1 where the actor is on screen; all 0 without a script
+    attributes  (B,N,3)       int32    kind, colour, size: 1 + place in script.KINDS...; 0 unknown
     background  (B,)          int32    1 + position in jaxvid.script.BACKGROUNDS; 0 unknown
-    tokens      (B,S)         int32    the script under the grammar, zero padded (planner batches only)
+    tokens      (B,S)         int32    the script under the grammar, zero padded (planner only)
 
 Actors are ordered back to front: actor N-1 is drawn over all others.
 """

@@ -1,4 +1,4 @@
-"""Eight virtual CPU devices for all tests, set before JAX starts; a cache folder of the tests' own."""
+"""Eight virtual CPU devices for all tests, set before JAX starts; a cache of the tests' own."""
 
 import os
 import pathlib

@@ -1,7 +1,7 @@
 """From nothing to a video: ``python -m train.quickstart`` trains planner, generator and critics on
 the embedded scenes, evaluates them, and writes samples. About 8 minutes on two CPU cores.
 
-``--short`` runs every stage for a twentieth of its steps: to see that all works, not that it learns.
+``--short`` runs a twentieth of the steps: to see that everything works, not that it learns.
 """
 
 import dataclasses

@@ -21,9 +21,9 @@ def draw(
     """Features of each pixel's place in each actor's box, and the box's mask; F = FEATURES.
 
     With (u, v) the pixel's place in the box, both -1..1 from side to side and held a little beyond:
-    1, u, v, |u|, |v|, u², v², uv, √(u²+v²), max and min of |u| and |v|, cos 3θ and cos 5θ of the angle
-    θ = atan2(u, -v) times the radius, and sin and cos of πu, πv, 2πu, 2πv. The mask falls from 1 to
-    0 within about a pixel of the box's sides and is 0 for an actor that is not on screen.
+    1, u, v, |u|, |v|, u², v², uv, r = √(u²+v²), max and min of |u| and |v|, r cos 3θ and r cos 5θ
+    of the angle θ = atan2(u, -v), and sin and cos of πu, πv, 2πu, 2πv. The mask falls from 1 to 0
+    within about a pixel of the box's sides and is 0 for an actor that is not on screen.
     """
     cx, cy, w, h = (boxes_BTN4[..., i] for i in range(4))
     half_w, half_h = jnp.maximum(w / 2, 1e-3), jnp.maximum(h / 2, 1e-3)

@@ -109,7 +109,7 @@ def mismatched(keys_B: jax.Array, batch: Batch) -> Batch:
 
 @dataclasses.dataclass(frozen=True)
 class Game:
-    """What a step closes over: networks, optimizers, weights; ``steps`` is the length of the run."""
+    """What a step closes over: networks, optimizers, weights; ``steps``: the run's length."""
 
     generator: Any
     critics: Any
@@ -126,9 +126,10 @@ def make_gan_step(
 ) -> Step:
     """A pure ``step(state, batch, key) -> (state, metrics)``.
 
-    Of each clip ``loss.frames`` frames are drawn at random times, so that a step sees more clips for
-    its cost and the generator learns any spacing. Without ``adversarial`` only the reconstruction
-    trains the generator (the warm-up, on ``loss.warmup_frames`` frames) and the critics rest.
+    Of each clip ``loss.frames`` frames are drawn at random times, so that a step sees more clips
+    for its cost and the generator learns any spacing. Without ``adversarial`` only the
+    reconstruction trains the generator (the warm-up, on ``loss.warmup_frames`` frames) and the
+    critics rest.
     ``reduce`` averages a tree over devices: identity under jit, pmean under pmap.
     """
     loss = game.loss
