@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The console command ``jaxvid``."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands: dict[str, Callable[[Any], None]] = {"generate": _generate, "script": _script}
-    options = {"generate": Generate, "script": Script}
+    options: dict[str, type] = {"generate": Generate, "script": Script}
     with user_errors():
         if not arguments or arguments[0] in ("-h", "--help"):
             print("usage: jaxvid {generate,script} --help")
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         name = arguments[0]
         if name not in commands:
             raise UserError(f"no command {name!r}; {nearest(name, commands)}")
-        parsed = tyro.cli(options[name], args=arguments[1:], prog=f"jaxvid {name}")
+        parsed: Any = tyro.cli(options[name], args=arguments[1:], prog=f"jaxvid {name}")
         commands[name](parsed)
 
 

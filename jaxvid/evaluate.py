@@ -35,8 +35,8 @@ def evaluate(run: pathlib.Path, *, prompts: int = 200, seed: int = 1) -> dict[st
     """Evaluates ``run`` and writes ``run/evaluation.json``; returns what it wrote.
 
     Scenes: ``prompts`` held-out captions (English and Chinese by turns, combinations of kind,
-    colour and motion never trained on) become clips, which the analytic reader reads. Any data: clips
-    of the held-out split are rebuilt from their own conditions and compared with the real ones.
+    colour and motion never trained on) become clips, which the analytic reader reads. Any data:
+    held-out clips are rebuilt from their own conditions and compared with the real ones.
     """
     began = time.monotonic()
     generator, critics, state, gan_run = load_gan(run / "gan")
@@ -114,7 +114,7 @@ def _rebuilt(generator: Any, critics: Any, state: GanState, run: GanRun) -> dict
         blank = {**batch, "video": np.zeros_like(batch["video"])}
         fake = sample(state.ema, blank, jax.random.key(i))
         means = mean.update(means, measure(to_bytes(fake), batch["video"]))
-        real = to_unit(batch["video"])
+        real = to_unit(jax.numpy.asarray(batch["video"]))
         logits.append([float(judge(state.critic_params, v, batch)) for v in (real, fake)])
     figures = {name: float(value) for name, value in mean.compute(means).items()}
     say(f"{count} held-out clips rebuilt from their own conditions:")

@@ -15,8 +15,8 @@ from jaxvid.config import (
 def quickstart_planner() -> PlannerRun:
     """The planner of ``python -m train.quickstart``."""
     return PlannerRun(
-        optim=OptimConfig(lr=2e-3, warmup=50, final=0.02),
-        train=TrainConfig(steps=1000, batch_size=64, checkpoint_every=500, sample_every=1000),
+        optim=OptimConfig(lr=3e-3, warmup=50, final=0.02),
+        train=TrainConfig(steps=1600, batch_size=32, checkpoint_every=400, log_every=100),
     )
 
 

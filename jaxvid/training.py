@@ -251,35 +251,40 @@ def _sample_hook(folder: pathlib.Path, generator: Generator, shown: HostBatch) -
 
 def describe(run: GanRun | PlannerRun) -> str:
     """For ``--dry-run``: the resolved configuration, the parameters, the cost of a step."""
+    size = run.train.batch_size
     if isinstance(run, PlannerRun):
-        planner, state = build_planner(run)
-        source = PromptSource("train", text_length=run.data.text_length)
-        batch = source.batch(range(run.train.batch_size))
-        steps, parts = [planner_step(run, planner)], {"planner": state.params}
-    else:
-        source = open_source(run.data, split="train", seed=run.train.seed)
-        batch = Batches(
-            source,
-            batch_size=run.train.batch_size,
-            seed=run.train.seed,
-            text_length=run.data.text_length,
-        )[0]
-        generator, critics, gan_state = build_gan(run, batch)
-        steps = [phase.step for phase in gan_phases(run, generator, critics)]
-        parts = {"generator": gan_state.params, "critics": gan_state.critic_params}
-        state = gan_state  # type: ignore[assignment]
+        planner, planner_state = build_planner(run)
+        batch = PromptSource("train", text_length=run.data.text_length).batch(range(size))
+        steps = {"step": planner_step(run, planner)}
+        return _table(run, planner_state, {"planner": planner_state.params}, steps, batch)
+    source = open_source(run.data, split="train", seed=run.train.seed)
+    batch = Batches(source, batch_size=size, seed=0, text_length=run.data.text_length)[0]
+    generator, critics, state = build_gan(run, batch)
+    names = ("warm-up step", "adversarial step")
+    phases = gan_phases(run, generator, critics)
+    steps = {name: phase.step for name, phase in zip(names[-len(phases) :], phases, strict=True)}
+    parts = {"generator": state.params, "critics": state.critic_params}
+    return _table(run, state, parts, steps, batch)
+
+
+def _table(
+    run: GanRun | PlannerRun,
+    state: Any,
+    parts: dict[str, Params],
+    steps: dict[str, CompiledStep],
+    batch: HostBatch,
+) -> str:
     lines = [configs.to_json(run), "", f"{'parameters':<28}{'count':>12}"]
     for name, params in parts.items():
         for child, tree in params.items():
             lines.append(f"{name + '.' + child:<28}{_count(tree):>12,}")
         lines.append(f"{name + ' in all':<28}{_count(params):>12,}")
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state) if hasattr(leaf, "nbytes"))
-    lines.append(f"{'state (and a checkpoint)':<28}{size / 2**20:>10.1f} MiB")
-    for i, step in enumerate(steps):
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    lines.append(f"{'state (and a checkpoint)':<28}{size / 2**20:>12.1f} MiB")
+    for name, step in steps.items():
         costs = step.compile(state, place_batch(batch, step.mesh), jax.random.key(0))
-        name = "step" if len(steps) == 1 else ("warm-up step", "adversarial step")[i]
-        lines.append(f"{name:<28}{costs['flops'] / 1e9:>10.1f} GFLOP")
-        lines.append(f"{name + ' memory':<28}{costs['bytes'] / 2**20:>10.0f} MiB")
+        lines.append(f"{name:<28}{costs['flops'] / 1e9:>12.1f} GFLOP")
+        lines.append(f"{name + ', memory':<28}{costs['bytes'] / 2**20:>12.0f} MiB")
     return "\n".join(lines)
 
 

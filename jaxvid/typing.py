@@ -23,7 +23,7 @@ Actors are ordered back to front: actor N-1 is drawn over all others.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,13 +34,7 @@ HostBatch = dict[str, np.ndarray]
 Params = Any
 Metrics = dict[str, jax.Array]
 Reduce = Callable[[Any], Any]
-
-
-@runtime_checkable
-class Step(Protocol):
-    """A pure training step: ``step(state, batch, key) -> (state, metrics)``."""
-
-    def __call__(self, state: Any, batch: Batch, key: jax.Array) -> tuple[Any, Metrics]: ...
+Step = Callable[[Any, Batch, jax.Array], tuple[Any, Metrics]]  # (state, batch, key), pure
 
 
 class UserError(Exception):

@@ -13,3 +13,36 @@ os.environ.setdefault(
 from jaxvid import parallel  # noqa: E402
 
 parallel.start()
+
+import pytest  # noqa: E402
+
+from jaxvid import training  # noqa: E402
+from jaxvid.config import (  # noqa: E402
+    CriticConfig,
+    GanRun,
+    GeneratorConfig,
+    LossConfig,
+    PlannerConfig,
+    PlannerRun,
+    TrainConfig,
+)
+
+TINY_GAN = GanRun(
+    generator=GeneratorConfig(width=16, layers=1, heads=2, decoder=(8, 8), drawing=8),
+    critic=CriticConfig(frames=2, frame_widths=(8,), clip_width=8, clip_layers=1, heads=2),
+    loss=LossConfig(warmup=2, warmup_frames=2),
+    train=TrainConfig(steps=2, batch_size=8),
+)
+TINY_PLANNER = PlannerRun(
+    planner=PlannerConfig(width=16, encoder_layers=1, decoder_layers=1, heads=2),
+    train=TrainConfig(steps=2, batch_size=8),
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A run folder as the trainings leave it, after two steps: everything works, nothing is good."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    training.train_planner(TINY_PLANNER, folder / "planner")
+    training.train_gan(TINY_GAN, folder / "gan")
+    return folder
