@@ -103,12 +103,13 @@ def test_the_gradient_of_attention_is_that_of_its_formula() -> None:
             np.testing.assert_allclose(gradient[index], (ends[0] - ends[1]) / 2e-5, atol=1e-5)
 
 
-def test_the_softmax_is_float32_in_bfloat16_attention() -> None:
-    # 300 equal keys: summed in bfloat16, their weights of 1/300 would be off by more than 1 %.
-    k, v = (jnp.ones((1, 300, 1, 4), jnp.bfloat16) for _ in range(2))
-    out = attention(jnp.ones((1, 1, 1, 4), jnp.bfloat16), k, v)
+def test_logits_and_softmax_are_float32_in_bfloat16_attention() -> None:
+    # Logits of about 20 would be off by 0.06 in bfloat16, and their weights by 6 %.
+    q, k, v = (x.astype(jnp.bfloat16) for x in (8 * Q, 8 * K, V))
+    out = attention(q, k, v)
     assert out.dtype == jnp.bfloat16
-    np.testing.assert_allclose(np.asarray(out, np.float32), 1.0, atol=4e-3)
+    exact = attention(*(x.astype(jnp.float32) for x in (q, k, v)))
+    np.testing.assert_allclose(out.astype(jnp.float32), exact, atol=1e-2)
 
 
 # Patches and positions
@@ -258,6 +259,20 @@ def test_one_draw_serves_all_frames_and_both_clips_of_a_pair() -> None:
     parts = augment(KEYS, x, strength=1.0), augment(KEYS, y, strength=1.0)
     both = augment(KEYS, (x + y) / 2, strength=1.0)
     np.testing.assert_allclose((parts[0] + parts[1]) / 2, both, atol=1e-5)
+
+
+def test_brightness_moves_the_mean_of_a_clip_and_contrast_what_departs_from_it() -> None:
+    ramp = jnp.broadcast_to(jnp.asarray([-0.5, 0.1, 0.7])[:, None, None, None], (6, 3, 16, 16, 3))
+    levels = np.asarray(augment(KEYS, ramp, strength=1.0))[:, :, 0, 0, 0]
+    offset, gain = levels.mean(1) - 0.1, (levels[:, 2] - levels[:, 0]) / 1.2
+    np.testing.assert_allclose(
+        augment(KEYS, 0 * ramp, strength=1.0)[:, 0, 0, 0, 0], offset, atol=1e-6
+    )
+    np.testing.assert_allclose(levels[:, 1] - levels[:, 0], 0.6 * gain, atol=1e-6)
+    assert np.all(np.abs(offset) <= 0.3) and np.all(np.abs(gain - 1) <= 0.3)
+    assert np.ptp(offset) > 0.1 and np.ptp(gain) > 0.1
+    half = np.asarray(augment(KEYS, ramp, strength=0.5))[:, :, 0, 0, 0]
+    np.testing.assert_allclose(half.mean(1) - 0.1, offset / 2, atol=1e-6)
 
 
 def test_augmentation_is_an_example_own_and_differs_between_examples() -> None:

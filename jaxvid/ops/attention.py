@@ -20,8 +20,9 @@ def attention(
     A query whose keys are all masked reads zeros.
     """
     scale = q_BLKA.shape[-1] ** -0.5
-    logits = jnp.einsum("...lka,...ska->...kls", q_BLKA * scale, k_BSKA)
-    logits = logits.astype(jnp.float32)
+    logits = jnp.einsum(
+        "...lka,...ska->...kls", q_BLKA * scale, k_BSKA, preferred_element_type=jnp.float32
+    )
     if mask is not None:
         logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(logits, axis=-1)
