@@ -129,6 +129,14 @@ def test_without_script_and_text_it_works_and_empty_slots_do_not_matter(
     np.testing.assert_allclose(generate(params, **{**x, "batch": stray}), free, atol=1e-6)
 
 
+def test_more_padding_after_a_caption_changes_nothing(params: Any, x: Inputs) -> None:
+    text = np.where(np.arange(L) < 4, x["batch"]["text"], 0)  # four bytes are one token
+    long = generate(params, **{**x, "batch": {**x["batch"], "text": text}})
+    fewer = {**params, "text": {**params["text"], "place": params["text"]["place"][: L // 8]}}
+    short = generate(fewer, **{**x, "batch": {**x["batch"], "text": text[:, : L // 2]}})
+    np.testing.assert_allclose(short, long, atol=1e-5)
+
+
 @pytest.mark.parametrize("frames, height, width", [(1, 16, 16), (7, 8, 20)])
 def test_other_lengths_and_sizes_than_trained(
     params: Any, frames: int, height: int, width: int

@@ -220,6 +220,21 @@ def test_coordinates_go_from_side_to_side_of_the_box() -> None:
     assert np.abs(np.asarray(drawn)).max() < 2  # no feature shouts
 
 
+def test_features_are_those_of_the_docstring() -> None:
+    drawn, _ = draw(BOXES, jnp.ones((1, 1, 2)), height=40, width=80)
+    drawn = np.asarray(drawn[0, 0, ..., 1, :], np.float64)
+    u, v = drawn[..., 1], drawn[..., 2]
+    r, angle, pi = np.hypot(u, v), np.arctan2(u, -v), np.pi
+    across, down = np.abs(u), np.abs(v)
+    expected = [np.ones_like(u), u, v, across, down, u * u, v * v, u * v, r]
+    expected += [np.maximum(across, down), np.minimum(across, down)]
+    expected += [r * np.cos(3 * angle), r * np.cos(5 * angle)]
+    for k in (1, 2):
+        expected += [f(pi * k * x) for x in (u, v) for f in (np.sin, np.cos)]
+    away = r > 0.05  # the radius is rounded off at the centre
+    np.testing.assert_allclose(drawn[away], np.stack(expected, axis=-1)[away], atol=2e-3)
+
+
 def test_what_is_drawn_moves_with_the_box() -> None:
     moved = BOXES + jnp.asarray([4 / 32, 8 / 32, 0, 0])
     here = draw(BOXES, jnp.ones((1, 1, 2)), height=32, width=32)
