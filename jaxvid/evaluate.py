@@ -14,8 +14,11 @@ import jax
 import numpy as np
 
 from jaxvid.config import DataConfig, GanRun
+from jaxvid.data.captions import Caption, describe
 from jaxvid.data.loader import Batches
-from jaxvid.data.source import Example, open_source
+from jaxvid.data.render import render
+from jaxvid.data.scenes import sample_script
+from jaxvid.data.source import open_source
 from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text, write_grid
 from jaxvid.metrics import confusion, mean, motion, quality, reader
@@ -53,12 +56,17 @@ def _prompts(
     run: pathlib.Path, pipe: Pipeline, data: DataConfig, count: int, seed: int
 ) -> dict[str, Any]:
     """Reads what prompts became; accuracies of each attribute with floor and ceiling."""
-    source = open_source(data, split="heldout", seed=seed)
-    examples = [source[i] for i in range(count)]
-    clips = [pipe.generate(example.caption, seed=i) for i, example in enumerate(examples)]
-    scripts = [_scripted(example) for example in examples]
-    made = reader.evaluate_clips([clip.video for clip in clips], scripts)
-    real = reader.evaluate_clips([example.video for example in examples], scripts)
+    scripts = [
+        sample_script(
+            seed, "heldout", i, frames=data.frames, fps=data.fps, resolution=data.resolution
+        )
+        for i in range(count)
+    ]
+    captions = [_caption(script, seed, i) for i, script in enumerate(scripts)]
+    clips = [pipe.generate(caption.text, seed=i) for i, caption in enumerate(captions)]
+    stated = [caption.sizes for caption in captions]
+    made = reader.evaluate_clips([clip.video for clip in clips], scripts, stated)
+    real = reader.evaluate_clips([render(script) for script in scripts], scripts, stated)
     planned = [clip.script for clip in clips]
     figures: dict[str, Any] = {"count": count}
     say(f"{count} held-out prompts, read from the pixels: accuracy (floor, ceiling)")
@@ -73,14 +81,14 @@ def _prompts(
     )
     videos = np.stack([clip.video for clip in clips[:12]])
     write_grid(run / "evaluation.png", videos, frames=8, scale=2)
-    lines = [f"{i}: {example.caption}" for i, example in enumerate(examples[:12])]
+    lines = [f"{i}: {caption.text}" for i, caption in enumerate(captions[:12])]
     atomic_write_text(run / "evaluation.txt", "\n".join(lines) + "\n")
     return figures
 
 
-def _scripted(example: Example) -> Script:
-    assert example.script is not None  # scenes always have one
-    return example.script
+def _caption(script: Script, seed: int, i: int) -> Caption:
+    """English for even prompts, Chinese for odd ones."""
+    return describe(script, np.random.default_rng((seed, i)), language="zh" if i % 2 else "en")
 
 
 def _planned(plans: list[Script], truths: list[Script]) -> dict[str, float]:

@@ -56,7 +56,10 @@ def run(
     mesh = phases[0].step.mesh
     state, key = replicate((state, jax.random.key(config.seed)), mesh)
     with contextlib.ExitStack() as stack:
-        checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", keep=config.keep))
+        scored = on_sample is not None
+        checkpoints = stack.enter_context(
+            Checkpoints(folder / "checkpoints", keep=config.keep, scored=scored)
+        )
         if checkpoints.latest is not None:
             state = _resume(name, checkpoints, state)
         start = int(state.step)

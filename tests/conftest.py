@@ -41,7 +41,7 @@ TINY_PLANNER = PlannerRun(
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A run folder as the trainings leave it, after two steps: everything works, nothing is good."""
+    """A run folder as the trainings leave it, after two steps: all works, nothing is good."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     training.train_planner(TINY_PLANNER, folder / "planner")
     training.train_gan(TINY_GAN, folder / "gan")

@@ -116,7 +116,7 @@ def test_budgets(path: pathlib.Path) -> None:
 
 
 def test_package_budget() -> None:
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES) <= 7000
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES) <= 7500
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -90,8 +90,9 @@ def test_the_latest_and_the_best_are_kept(tmp_path: pathlib.Path) -> None:
     assert steps(tmp_path) == [7, 8, 9]
 
 
-def test_without_scores_the_latest_are_kept(tmp_path: pathlib.Path) -> None:
-    with Checkpoints(tmp_path, keep=1) as checkpoints:
+@pytest.mark.parametrize("scored", [True, False])
+def test_without_scores_the_latest_are_kept(tmp_path: pathlib.Path, scored: bool) -> None:
+    with Checkpoints(tmp_path, keep=1, scored=scored) as checkpoints:
         for step in (1, 2, 3):
             checkpoints.save(step, small(step), NOTE)
         checkpoints.save(3, small(99), NOTE)  # is there already

@@ -85,7 +85,9 @@ def test_generate_refuses_before_it_computes(
     assert "100000 bytes" in refused(cli.main, [*base, "x" * 100_000], capsys)
     assert "give a prompt" in refused(cli.main, base, capsys)
     for bad in (str(tmp_path / "none" / "clip.mp4"), str(tmp_path / "clip.xyz"), str(tmp_path)):
-        refused(cli.main, ["generate", "--run", str(tiny_run), "--out", bad, "a red circle"], capsys)
+        refused(
+            cli.main, ["generate", "--run", str(tiny_run), "--out", bad, "a red circle"], capsys
+        )
     assert "no generator" in refused(
         cli.main, ["generate", "--run", str(tmp_path), "--out", out, "a red circle"], capsys
     )

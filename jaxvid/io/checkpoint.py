@@ -21,24 +21,25 @@ SCORE = "score"  # name of the metric by which the best checkpoint is kept; lowe
 
 
 class Checkpoints:
-    """The checkpoints in one folder; use it as a context, leaving it waits for the last write."""
+    """The checkpoints in one folder; use it as a context, leaving it waits for the last write.
 
-    def __init__(self, folder: pathlib.Path, *, keep: int = 2) -> None:
+    Keeps the newest ``keep`` and, where they are ``scored``, the best.
+    """
+
+    def __init__(self, folder: pathlib.Path, *, keep: int = 2, scored: bool = True) -> None:
         self.folder = folder
+
+        def score(metrics: Mapping[str, float]) -> float:
+            return metrics[SCORE]
+
+        best = policies.BestN(
+            n=1, get_metric_fn=score, reverse=True, keep_checkpoints_without_metrics=False
+        )
+        kept = [policies.LatestN(keep), *([best] if scored else [])]
         options = ocp.CheckpointManagerOptions(
             cleanup_tmp_directories=True,
-            preservation_policy=policies.AnyPreservationPolicy(
-                [
-                    policies.LatestN(keep),
-                    policies.BestN(
-                        n=1,
-                        get_metric_fn=lambda metrics: metrics[SCORE],
-                        reverse=True,
-                        keep_checkpoints_without_metrics=False,
-                    ),
-                ]
-            ),
-            best_fn=lambda metrics: metrics[SCORE],
+            preservation_policy=policies.AnyPreservationPolicy(kept),
+            best_fn=score if scored else None,
             best_mode="min",
         )
         self._manager = ocp.CheckpointManager(

@@ -40,7 +40,8 @@ class RunLog:
         self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - closed in close()
         self._writer = _tensorboard(folder) if tensorboard else None
         self._bar = _bar(name, start, steps) if sys.stdout.isatty() else None
-        self._began, self._start = time.monotonic(), start
+        self._last = time.monotonic()
+        self._pace: float | None = None  # seconds a step
 
     def __enter__(self) -> "RunLog":
         return self
@@ -59,9 +60,12 @@ class RunLog:
         if self._writer:
             for key, value in values.items():
                 self._writer.add_scalar(f"{self.name}/{key}", value, step)
-        done = step - self._start
-        rate = done / max(time.monotonic() - self._began, 1e-6)
-        left = (self.steps - step) / max(rate, 1e-6)
+        now = time.monotonic()
+        took, self._last = now - self._last, now
+        # Over the last steps, not the whole: a run may go on with another step, or compile one.
+        self._pace = took if self._pace is None else 0.9 * self._pace + 0.1 * took
+        rate = 1.0 / max(self._pace, 1e-6)
+        left = (self.steps - step) / rate
         facts = " ".join(f"{key} {value:.3g}" for key, value in values.items() if key in _SHOWN)
         line = f"{facts} | {rate * self.batch_size:.1f} clips/s | {_clock(left)} left"
         if self._bar:

@@ -17,6 +17,7 @@ from jaxvid.metrics import segment, trace
 from jaxvid.script import COLORS, DIRECTIONS, EXTENTS, SIZES, Script
 
 ATTRIBUTES = ("color", "kind", "size", "motion")
+SIZE = ATTRIBUTES.index("size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +53,17 @@ def read_clip(video_THWC: UInt8[np.ndarray, "T H W 3"]) -> list[Reading]:
     return readings
 
 
-def score(readings: Sequence[Reading], script: Script) -> dict[str, np.ndarray]:
+def score(
+    readings: Sequence[Reading], script: Script, sized: Sequence[bool] | None = None
+) -> dict[str, np.ndarray]:
     """Whether each scripted entity was shown as written, under the matching that is kindest to all.
 
+    ``sized`` says whether each actor's size was asked for: where it was not, ``size`` has no
+    element and ``all`` takes any size. None: it always was.
+
     Returns:
-      Boolean arrays with one element an actor: ``color``, ``kind``, ``size``, ``motion``, ``all``
-      four; ``direction`` is ``motion`` of those actors that go in one of the eight directions;
+      Boolean arrays with one element an actor, in the script's order: ``color``, ``kind``,
+      ``size``, ``motion``, ``all`` four; ``direction`` is ``motion`` of those actors that go in one of the eight directions;
       ``clip`` has one element: all of all, and nothing else on screen. A missing entity is wrong.
 
     Raises:
@@ -85,16 +91,21 @@ def score(readings: Sequence[Reading], script: Script) -> dict[str, np.ndarray]:
         (compare(order) for order in itertools.permutations(seen, len(wanted))),
         key=lambda right: right.sum() + 0.1 * right[:, 0].sum(),
     )
+    asked_N = np.ones(len(wanted), bool) if sized is None else np.asarray(sized, bool)
     result: dict[str, np.ndarray] = {name: right_N4[:, i] for i, name in enumerate(ATTRIBUTES)}
     directed = np.array([actor.motion in DIRECTIONS for actor in actors], bool)
     result["direction"] = result["motion"][directed]
+    result["size"] = right_N4[asked_N, SIZE]
+    right_N4[:, SIZE] |= ~asked_N
     result["all"] = np.asarray(right_N4.all(1))
     result["clip"] = np.array([right_N4.all() and len(readings) == len(wanted)])
     return result
 
 
 def evaluate_clips(
-    videos: Sequence[UInt8[np.ndarray, "T H W 3"]], scripts: Sequence[Script]
+    videos: Sequence[UInt8[np.ndarray, "T H W 3"]],
+    scripts: Sequence[Script],
+    sized: Sequence[Sequence[bool]] | None = None,
 ) -> dict[str, float]:
     """Accuracies of clips against the scripts that they were made from, keys as in ``score``.
 
@@ -107,9 +118,10 @@ def evaluate_clips(
             f"{len(videos)} videos and {len(scripts)} scripts; give one script a video"
         )
     readings = [read_clip(np.asarray(video)) for video in videos]
-    result = _mean([score(r, s) for r, s in zip(readings, scripts, strict=True)])
+    asked = list(sized) if sized is not None else [None] * len(scripts)
+    result = _mean([score(*case) for case in zip(readings, scripts, asked, strict=True)])
     others = [
-        score(r, scripts[(i + shift) % len(scripts)])
+        score(r, scripts[(i + shift) % len(scripts)], asked[(i + shift) % len(scripts)])
         for shift in range(1, min(5, len(scripts)))
         for i, r in enumerate(readings)
     ]

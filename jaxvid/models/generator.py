@@ -70,7 +70,9 @@ class Generator(nn.Module):
         known_BTHWC = jnp.where(mask_BTHW1 > 0, known_BTHWC, 0.0)
         whole_BT = jnp.min(mask_BTHW1, axis=(2, 3, 4))
         base_BTHWC, based_BT = blend(known_BTHWC, whole_BT, batch["times"])
-        given = jnp.where(mask_BTHW1 > 0, known_BTHWC, noise_BTHWC)
+        # The noise starts quiet: where conditions settle everything it would only be grain.
+        loudness = self.param("noise", nn.initializers.constant(0.25), ())
+        given = jnp.where(mask_BTHW1 > 0, known_BTHWC, loudness * noise_BTHWC)
         pixels = jnp.concatenate([given, mask_BTHW1, base_BTHWC], axis=-1)
 
         memory, memory_mask, text_BD = TextEncoder(c.width, c.text_layers, c.heads, name="text")(
