@@ -75,6 +75,7 @@ def run(
             phase = next(p for p in phases if step < p.until)
             if phase.step is not active:
                 active = phase.step
+                say(f"{name}: compiling")
                 _announce(name, active.compile(state, batch, key))
             with jax.transfer_guard_device_to_host("disallow"):
                 state, metrics = active(state, batch, key)

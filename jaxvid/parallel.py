@@ -20,6 +20,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxvid.typing import Batch, HostBatch, Metrics, Step, UserError
 
 logger = logging.getLogger("jaxvid")
+_compile_seconds: list[float] = []
 
 # XLA's CPU runtime of these versions runs each convolution on one core; with the flag it uses all
 # (measured 0.35 -> 0.93 of PyTorch for a whole GAN step). An unknown flag aborts the process, so it
@@ -37,6 +38,9 @@ def start(cache: bool = True) -> None:
     if on_cpu and known and "xla_cpu_experimental_ynn_fusion_type" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {CONVOLUTION_FLAG}".strip()
         logger.info("XLA_FLAGS=%s: convolutions use every core", CONVOLUTION_FLAG)
+    if not _compile_seconds:
+        _compile_seconds.append(0.0)
+        jax.monitoring.register_event_duration_secs_listener(_count_compile)
     if cache and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         folder = cache_folder() / "xla"
         try:
@@ -46,6 +50,16 @@ def start(cache: bool = True) -> None:
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _count_compile(event: str, duration_secs: float, **_: str | int) -> None:
+    if event.endswith(("backend_compile_duration", "jaxpr_to_mlir_module_duration")):
+        _compile_seconds[0] += duration_secs
+
+
+def compile_seconds() -> float:
+    """Seconds that XLA has spent compiling in this program since ``start``."""
+    return sum(_compile_seconds)
 
 
 def cache_folder() -> pathlib.Path:

@@ -125,9 +125,10 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
 def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRun]:
     """The network and the newest state of a run folder. Raises UserError where there is none."""
     run = _read(PlannerRun, folder, "planner", "python -m train.planner")
-    planner, state = build_planner(run)
-    with Checkpoints(folder / "checkpoints", keep=run.train.keep) as checkpoints:
-        return planner, checkpoints.restore(state)[0], run
+    like = jax.eval_shape(lambda: build_planner(run)[1])
+    planner = Planner(**dataclasses.asdict(run.planner))
+    with Checkpoints(folder / "checkpoints", keep=run.train.keep, scored=False) as checkpoints:
+        return planner, checkpoints.restore(like)[0], run
 
 
 def _prompts(source: PromptSource, size: int, start: int, threads: int) -> Iterator[HostBatch]:
@@ -216,11 +217,11 @@ def load_gan(folder: pathlib.Path) -> tuple[Generator, Critics, GanState, GanRun
     run = _read(GanRun, folder, "generator", "python -m train.quickstart or train.gan")
     shape = (run.data.frames, run.data.resolution, run.data.resolution, 3)
     blank = Example(np.zeros(shape, np.uint8), "", run.data.fps)
-    generator, critics, state = build_gan(
-        run, collate([blank], [0], text_length=run.data.text_length)
-    )
+    batch = collate([blank], [0], text_length=run.data.text_length)
+    like = jax.eval_shape(lambda: build_gan(run, batch)[2])  # shapes are enough to restore
+    generator, critics = Generator(run.generator), Critics(run.critic)
     with Checkpoints(folder / "checkpoints", keep=run.train.keep) as checkpoints:
-        return generator, critics, checkpoints.restore(state)[0], run
+        return generator, critics, checkpoints.restore(like)[0], run
 
 
 def _read(kind: type[R], folder: pathlib.Path, what: str, how: str) -> R:

@@ -61,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             pipe.generate(prompt, seed=i).save(path)
             say(f"{path}: {prompt}")
         minutes = (time.monotonic() - began) / 60
-        say(f"done in {minutes:.1f} minutes. Watch {options.run / 'samples' / '0.mp4'}, then try:")
+        seconds = parallel.compile_seconds()
+        say(f"done in {minutes:.1f} minutes, of which compiling {seconds:.0f} seconds")
+        say(f"watch {options.run / 'samples' / '0.mp4'}, then try:")
         say(f"  jaxvid generate --run {options.run} 'a small blue star moves up' --out star.mp4")
 
 

@@ -89,7 +89,7 @@ class Checkpoints:
         if step not in (saved := sorted(self._manager.all_steps())):
             has = f"it has {', '.join(map(str, saved))}" if saved else "it has none"
             raise UserError(f"no checkpoint {step} in {self.folder}; {has}")
-        template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        template = jax.tree.map(_placed, like)
         try:
             restored = self._manager.restore(
                 step,
@@ -102,6 +102,13 @@ class Checkpoints:
             problem = "is of another configuration, or broken"
             raise UserError(f"checkpoint {step} in {self.folder} {problem}: {reason}") from error
         return restored["state"], dict(restored["note"])
+
+
+def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
+    """Shape, type and place of a leaf; what ``jax.eval_shape`` gives goes to the first device."""
+    sharding = getattr(leaf, "sharding", None)
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def tree_digest(tree: Any) -> str:

@@ -63,7 +63,8 @@ def score(
 
     Returns:
       Boolean arrays with one element an actor, in the script's order: ``color``, ``kind``,
-      ``size``, ``motion``, ``all`` four; ``direction`` is ``motion`` of those actors that go in one of the eight directions;
+      ``size``, ``motion``, ``all`` four; ``direction`` is ``motion`` of those actors that go in one
+      of the eight directions;
       ``clip`` has one element: all of all, and nothing else on screen. A missing entity is wrong.
 
     Raises:
