@@ -147,7 +147,7 @@ def _measure(made: jax.Array, real: jax.Array, *, ssim: bool) -> dict[str, jax.A
 def _make_judge(critics: Any, run: GanRun) -> Any:
     """The critics' mean logit of one clip, frames for the frame critic evenly spread."""
     last, count = run.data.frames - 1, run.critic.frames
-    picked_1n = np.linspace(0, last, count).round().astype(np.int32)[None]
+    picked_1n = jax.numpy.linspace(0, last, count).round().astype(int)[None]
 
     def judge(params: Params, video: jax.Array, batch: Batch) -> jax.Array:
         return critics.apply({"params": params}, video, picked_1n, batch).mean()

@@ -42,23 +42,28 @@ R = TypeVar("R")
 SAMPLES = 8  # clips of a sample grid
 
 
-def open_run(folder: pathlib.Path, run: Any) -> None:
-    """Makes the run folder and its ``config.json``, or checks that it holds the same run."""
+def check_run(folder: pathlib.Path, run: Any) -> None:
+    """Raises UserError where ``folder`` holds a run of another configuration. Writes nothing."""
     path = folder / "config.json"
-    if path.exists():
-        before = configs.from_json(type(run), path.read_text(encoding="utf-8"))
-        if _essence(before) != _essence(run):
-            raise UserError(
-                f"{folder} holds another configuration ({_first_difference(before, run)}); "
-                "choose another --run, or remove the folder"
-            )
+    if not path.exists():
+        return
+    before = configs.from_json(type(run), path.read_text(encoding="utf-8"))
+    if _essence(before) != _essence(run):
+        raise UserError(
+            f"{folder} holds another configuration ({_first_difference(before, run)}); "
+            "choose another --run, or remove the folder"
+        )
+
+
+def open_run(folder: pathlib.Path, run: Any) -> None:
+    """Makes the run folder and its ``config.json``."""
     try:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write to {folder}: {error.strerror}; choose another --run"
         ) from None
-    atomic_write_text(path, configs.to_json(run))
+    atomic_write_text(folder / "config.json", configs.to_json(run))
 
 
 def _essence(run: Any) -> Any:
@@ -108,10 +113,11 @@ def planner_step(run: PlannerRun, planner: Planner) -> CompiledStep:
 
 def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
     """Trains the planner in ``folder``; resumes what is there."""
-    open_run(folder, run)
+    check_run(folder, run)
     planner, state = build_planner(run)
     step = planner_step(run, planner)
     source = PromptSource("train", seed=run.train.seed, text_length=run.data.text_length)
+    open_run(folder, run)
     return loop.run(
         "planner",
         folder,
@@ -187,12 +193,13 @@ def gan_phases(run: GanRun, generator: Generator, critics: Critics) -> list[loop
 
 def train_gan(run: GanRun, folder: pathlib.Path) -> GanState:
     """Trains generator and critics in ``folder``; resumes what is there."""
-    open_run(folder, run)
+    check_run(folder, run)
     source = open_source(run.data, split="train", seed=run.train.seed)
     say(f"gan: {len(source)} clips of {run.data.source}")
     held_out = open_source(run.data, split="heldout", seed=run.train.seed)
     shown = Batches(held_out, batch_size=SAMPLES, seed=0, text_length=run.data.text_length)[0]
     generator, critics, state = build_gan(run, shown)
+    open_run(folder, run)
     return loop.run(
         "gan",
         folder,
