@@ -11,7 +11,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxvid.config import GeneratorConfig
-from jaxvid.models.blocks import Attention, FeedForward, ResidualConv, leaky, rms_norm
+from jaxvid.models.blocks import (
+    SMALL,
+    Attention,
+    FeedForward,
+    ResidualConv,
+    leaky,
+    rms_norm,
+)
 from jaxvid.models.conditions import SceneField
 from jaxvid.models.text import TextEncoder
 from jaxvid.ops.inbetween import blend
@@ -40,7 +47,7 @@ class Trunk(nn.Module):
         B, T, P, D = x_BTPD.shape
         x = x_BTPD
         for i in range(self.layers):
-            x = x + nn.Dense(D, name=f"frame{i}")(nn.silu(frame_BTD))[:, :, None]
+            x = modulate(x, frame_BTD[:, :, None], name=f"frame{i}")
             x = x + Attention(self.heads, name=f"space{i}")(rms_norm(x))
             across = rms_norm(x).swapaxes(1, 2)
             x = x + Attention(self.heads, name=f"time{i}")(across).swapaxes(1, 2)
@@ -49,6 +56,13 @@ class Trunk(nn.Module):
             x = x + read(flat, memory_BSD, memory_mask_BS[:, None, None]).reshape(x.shape)
             x = x + FeedForward(name=f"feed{i}")(rms_norm(x))
         return x
+
+
+def modulate(x: jax.Array, by: jax.Array, *, name: str) -> jax.Array:
+    """x (1 + scale) + shift, both read from ``by`` (FiLM: Perez et al., 2018); x at the start."""
+    D = x.shape[-1]
+    scale, shift = jnp.split(nn.Dense(2 * D, kernel_init=SMALL, name=name)(nn.silu(by)), 2, axis=-1)
+    return x * (1.0 + scale) + shift
 
 
 class Generator(nn.Module):
@@ -90,16 +104,20 @@ class Generator(nn.Module):
         x += nn.Dense(c.width, name="place")(pixel_grid(h, w, octaves=3))
         x = x.reshape(B, T, h * w, c.width)
         x = Trunk(c.layers, c.heads, name="trunk")(x, frame_BTD, memory, memory_mask)
-        y = self._decode(rms_norm(x).reshape(B * T, h, w, c.width), pixels, batch)
+        x = rms_norm(x).reshape(B * T, h, w, c.width)
+        y = self._decode(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
         video = base_BTHWC + y.reshape(noise_BTHWC.shape)
         return jnp.where(mask_BTHW1 > 0, known_BTHWC, video)
 
-    def _decode(self, x: jax.Array, pixels_BTHWC: jax.Array, batch: Batch) -> jax.Array:
+    def _decode(
+        self, x: jax.Array, frame: jax.Array, pixels_BTHWC: jax.Array, batch: Batch
+    ) -> jax.Array:
         """Tokens (B T,h,w,D) to frames (B T,H,W,3), doubling the resolution at each stage."""
         c = self.config
         B, T, H, W, _ = pixels_BTHWC.shape
         for i, width in enumerate(c.decoder):
             x = unpatchify(nn.Dense(4 * width, name=f"up{i}")(x), 2)
+            x = modulate(x, frame, name=f"modulate{i}")
             if x.shape[1] == H:  # full resolution: what stands in the script and what is known
                 drawn = SceneField(c.drawing, name="scene")(batch, height=H, width=W)
                 drawn += nn.Dense(c.drawing, name="pixels")(pixels_BTHWC)

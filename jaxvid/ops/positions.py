@@ -23,11 +23,14 @@ def pixel_grid(height: int, width: int, *, octaves: int) -> Float[Array, "H W F"
     return jnp.concatenate([jnp.ones((height, width, 1)), y_HWF, x_HWF], axis=-1)
 
 
-def sinusoids(x: Float[Array, "*S"], *, width: int, period: float = 64.0) -> Float[Array, "*S D"]:
+def sinusoids(
+    x: Float[Array, "*S"], *, width: int, shortest: float = 0.2, longest: float = 64.0
+) -> Float[Array, "*S D"]:
     """Transformer position features (Vaswani et al., 2017, section 3.5) of a real-valued position.
 
-    Wavelengths go geometrically from 4 to ``period`` units of ``x``; D = width, which must be even.
+    Wavelengths go geometrically from ``shortest`` to ``longest`` in the unit of ``x`` (of times in
+    seconds: from neighbouring frames to minutes); D = width, which must be even.
     """
-    rates = jnp.geomspace(jnp.pi / 2, 2 * jnp.pi / period, width // 2).astype(jnp.float32)
+    rates = 2 * jnp.pi / jnp.geomspace(shortest, longest, width // 2).astype(jnp.float32)
     angles = x[..., None] * rates
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
