@@ -138,11 +138,16 @@ def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRu
 
 
 def _prompts(source: PromptSource, size: int, start: int, threads: int) -> Iterator[HostBatch]:
-    """Endless batches of prompts from step ``start`` on, made ahead by threads."""
+    """Endless batches of prompts from step ``start`` on, made ahead by threads.
+
+    A process makes its own rows of the batch over all processes.
+    """
     import grain
 
+    share = size // jax.process_count()
+    rows = np.arange(share) + jax.process_index() * share
     batches = grain.MapDataset.range(1 << 40).map(
-        lambda step: source.batch((np.arange(size) + step * size) % len(source))
+        lambda step: source.batch((rows + step * size) % len(source))
     )
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     iterator = batches.to_iter_dataset(options).__iter__()
@@ -213,6 +218,8 @@ def train_gan(run: GanRun, folder: pathlib.Path) -> GanState:
             text_length=run.data.text_length,
             threads=run.data.threads,
             memory_gb=run.data.memory_gb,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
             start_step=start,
         ),
         on_sample=_sample_hook(folder, generator, shown),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tyro
 
 from jaxvid import cli, presets
@@ -19,6 +20,14 @@ PROMPTS = (
     "一颗蓝色的星形向上移动",
     "a small green heart bounces in front of a large purple square that stays still",
     "a yellow ring orbits on a dark grid",
+    "a pink cross drifts down and left on a cool gradient background",
+    "大的橙色菱形在深色背景上变小",
+    "a cyan triangle zooms in on a warm textured background",
+    "一个红色的心形在网格背景上跳动",
+    "a large blue ring moves left behind a small yellow star that moves right",
+    "a purple diamond moves up and right",
+    "绿色的圆形向左下方移动，橙色的方块静止不动",
+    "a small pink star orbits on a light plain background",
 )
 
 
@@ -43,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         parallel.start()
         from jaxvid import evaluate, pipeline, training
         from jaxvid.io.log import say
+        from jaxvid.io.media import write_video
+        from jaxvid.video.compose import tile
 
         began = time.monotonic()
         planner = _shaped(presets.quickstart_planner(), options)
@@ -55,15 +66,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         evaluate.evaluate(options.run, prompts=20 if options.short else 200)
         say("4/4 samples")
         pipe = pipeline.load(options.run)
-        for i, prompt in enumerate(PROMPTS):
-            path = options.run / "samples" / f"{i}.mp4"
-            path.parent.mkdir(exist_ok=True)
-            pipe.generate(prompt, seed=i).save(path)
-            say(f"{path}: {prompt}")
+        samples = options.run / "samples"
+        samples.mkdir(exist_ok=True)
+        clips = [pipe.generate(prompt, seed=i) for i, prompt in enumerate(PROMPTS)]
+        for i, clip in enumerate(clips):
+            say(f"{clip.save(samples / f'{i}.mp4')}: {clip.prompt}")
+        sheet = tile(np.stack([clip.video for clip in clips]), columns=4)
+        write_video(samples / "all.gif", sheet, fps=clips[0].fps, scale=4)
         minutes = (time.monotonic() - began) / 60
         seconds = parallel.compile_seconds()
         say(f"done in {minutes:.1f} minutes, of which compiling {seconds:.0f} seconds")
-        say(f"watch {options.run / 'samples' / '0.mp4'}, then try:")
+        say(f"watch {samples / 'all.gif'} and {samples / '0.mp4'}, then try:")
         say(f"  jaxvid generate --run {options.run} 'a small blue star moves up' --out star.mp4")
 
 
