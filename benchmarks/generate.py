@@ -1,6 +1,6 @@
-"""How long a prompt takes to become a file: ``python -m benchmarks.generate --run runs/quickstart``.
+"""From a prompt to a file, timed: ``python -m benchmarks.generate --run runs/quickstart``.
 
-Cold: a new process, from the shell to the finished mp4 (compiled programs may come from the cache).
+Cold: a new process, from the shell to the finished mp4 (programs may come from the compile cache).
 Warm: planner, generator and mp4 in a process that has done it before. Medians with quartiles.
 """
 

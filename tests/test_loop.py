@@ -53,9 +53,11 @@ def poisoned(start: int, *, at: int) -> Iterator[HostBatch]:
         yield {"x": batch["x"] * np.float32("nan")} if step == at else batch
 
 
-def train(folder: pathlib.Path, steps: int, *, source=batches, config=None, **kwargs):  # type: ignore[no-untyped-def]
+def train(  # type: ignore[no-untyped-def]
+    folder: pathlib.Path, steps: int, *, source=batches, config=None, step=None, **kwargs
+):
     config = config or TrainConfig(steps=steps, batch_size=4, checkpoint_every=4, log_every=5)
-    step = compile_step(make_step, make_mesh(jax.devices()[:1]))
+    step = step or compile_step(make_step, make_mesh(jax.devices()[:1]))
     folder.mkdir(exist_ok=True)
     return loop.run(
         "test",
@@ -155,3 +157,14 @@ def test_phases_follow_one_another(tmp_path: pathlib.Path) -> None:
     np.testing.assert_array_equal(five.params, nine.params)
     go(tmp_path / "c", 7)
     assert tree_digest(go(tmp_path / "c", 9)) == tree_digest(nine)
+
+
+@pytest.mark.parametrize("backend", ["jit", "pmap"])
+def test_four_devices_go_through_the_loop(tmp_path: pathlib.Path, backend: str) -> None:
+    """The loop is the same for both backends, and a checkpoint of one device goes on on four."""
+    straight = train(tmp_path / "one", 8)
+    train(tmp_path / "many", 4)
+    step = compile_step(make_step, make_mesh(jax.devices()[:4]), backend=backend)  # type: ignore[arg-type]
+    many = train(tmp_path / "many", 8, step=step)
+    np.testing.assert_allclose(many.params, straight.params, atol=1e-6)
+    assert logged(tmp_path / "many") == list(range(1, 9))
