@@ -46,4 +46,5 @@ class TextEncoder(nn.Module):
             x = x + attend(rms_norm(x), mask=mask_BL[:, None, None, :])
             x = x + FeedForward(name=f"feed{i}")(rms_norm(x))
         x = rms_norm(x) * mask_BL[..., None]
-        return x, mask_BL, nn.Dense(self.width, name="summary")(rms_norm(found_BD))
+        summary = nn.Dense(self.width, use_bias=False, name="summary")  # 0 where nothing is said
+        return x, mask_BL, summary(rms_norm(found_BD))
