@@ -63,7 +63,8 @@ class RunLog:
         now = time.monotonic()
         took, self._last = now - self._last, now
         # Over the last steps, not the whole: a run may go on with another step, or compile one.
-        self._pace = took if self._pace is None else 0.9 * self._pace + 0.1 * took
+        pace = took if self._pace is None else self._pace
+        self._pace = 0.9 * pace + 0.1 * min(took, 4 * pace)  # a step that compiles says little
         rate = 1.0 / max(self._pace, 1e-6)
         left = (self.steps - step) / rate
         facts = " ".join(f"{key} {value:.3g}" for key, value in values.items() if key in _SHOWN)
