@@ -119,7 +119,8 @@ def _rebuilt(generator: Any, critics: Any, state: GanState, run: GanRun) -> dict
     means, logits = mean.init(_names(run.data.resolution)), []
     for i in range(count):
         batch = batches[i]
-        blank = {**batch, "video": np.zeros_like(batch["video"])}
+        nothing = np.zeros((*batch["video"].shape[:-1], 1), np.float32)
+        blank = {**batch, "video": np.zeros_like(batch["video"]), "mask": nothing}
         fake = sample(state.ema, blank, jax.random.key(i))
         means = mean.update(means, measure(to_bytes(fake), batch["video"]))
         real = to_unit(jax.numpy.asarray(batch["video"]))

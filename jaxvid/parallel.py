@@ -184,6 +184,10 @@ class _PmapStep(CompiledStep):
         return replicate(state, self.mesh), metrics
 
 
-def compile_function(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A pure function of arrays compiled as it is, for one device: samplers and metrics."""
-    return jax.jit(function)
+def compile_function(function: Callable[..., Any], *, once: bool = False) -> Callable[..., Any]:
+    """A pure function of arrays compiled as it is, for one device: samplers and metrics.
+
+    ``once``: it will run once, as initialisations do, so the compiler is told not to optimise.
+    """
+    options: dict[str, Any] = {"xla_backend_optimization_level": 0} if once else {}
+    return jax.jit(function, compiler_options=options or None)

@@ -26,7 +26,7 @@ def quickstart_gan() -> GanRun:
         data=DataConfig(),
         loss=LossConfig(warmup=300, frames=8, warmup_frames=4),
         optim=OptimConfig(lr=3e-3, b1=0.5, warmup=20, final=0.1),
-        train=TrainConfig(steps=420, batch_size=16, checkpoint_every=150, sample_every=150),
+        train=TrainConfig(steps=400, batch_size=16, checkpoint_every=150, sample_every=150),
     )
 
 

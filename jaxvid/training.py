@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -93,11 +93,11 @@ def _first_difference(before: Any, now: Any) -> str:
 # --- planner -----------------------------------------------------------------------------------
 
 
-def build_planner(run: PlannerRun) -> tuple[Planner, PlannerState]:
-    """The network and its state before the first step."""
+def build_planner(run: PlannerRun, *, abstract: bool = False) -> tuple[Planner, PlannerState]:
+    """The network and its state before the first step; ``abstract`` under ``jax.eval_shape``."""
     planner = Planner(**dataclasses.asdict(run.planner))
     batch = PromptSource("train", text_length=run.data.text_length).batch([0])
-    init = compile_function(planner.init)
+    init = _initialiser(planner, abstract)
     params = init(jax.random.key(run.train.seed), batch["text"], batch["tokens"])["params"]
     return planner, init_planner(params, make_optimizer(run.optim, run.train.steps))
 
@@ -131,7 +131,7 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
 def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRun]:
     """The network and the newest state of a run folder. Raises UserError where there is none."""
     run = _read(PlannerRun, folder, "planner", "python -m train.planner")
-    like = jax.eval_shape(lambda: build_planner(run)[1])
+    like = jax.eval_shape(lambda: build_planner(run, abstract=True)[1])
     planner = Planner(**dataclasses.asdict(run.planner))
     with Checkpoints(folder / "checkpoints", keep=run.train.keep, scored=False) as checkpoints:
         return planner, checkpoints.restore(like)[0], run
@@ -158,16 +158,21 @@ def _prompts(source: PromptSource, size: int, start: int, threads: int) -> Itera
 # --- generator and critics ---------------------------------------------------------------------
 
 
-def build_gan(run: GanRun, batch: HostBatch) -> tuple[Generator, Critics, GanState]:
-    """The networks and their state before the first step; ``batch`` gives the shapes."""
+def build_gan(
+    run: GanRun, batch: HostBatch, *, abstract: bool = False
+) -> tuple[Generator, Critics, GanState]:
+    """The networks and their state before the first step; ``batch`` gives the shapes.
+
+    ``abstract``: under ``jax.eval_shape``, which takes no compiled functions.
+    """
     generator, critics = Generator(run.generator), Critics(run.critic)
     one = {name: jnp.asarray(value[:1]) for name, value in batch.items()}
     noise = jnp.zeros(one["video"].shape, jnp.float32)
     key_g, key_d = jax.random.split(jax.random.key(run.train.seed))
     mask = noise[..., :1]
-    params = compile_function(generator.init)(key_g, noise, noise, mask, one)["params"]
+    params = _initialiser(generator, abstract)(key_g, noise, noise, mask, one)["params"]
     picked = jnp.zeros((1, run.critic.frames), jnp.int32)
-    critic_params = compile_function(critics.init)(key_d, noise, picked, one)["params"]
+    critic_params = _initialiser(critics, abstract)(key_d, noise, picked, one)["params"]
     tx = make_optimizer(run.optim, run.train.steps)
     critic_tx = make_optimizer(run.critic_optim, run.train.steps)
     return generator, critics, init_gan(params, critic_params, tx, critic_tx)
@@ -232,10 +237,16 @@ def load_gan(folder: pathlib.Path) -> tuple[Generator, Critics, GanState, GanRun
     shape = (run.data.frames, run.data.resolution, run.data.resolution, 3)
     blank = Example(np.zeros(shape, np.uint8), "", run.data.fps)
     batch = collate([blank], [0], text_length=run.data.text_length)
-    like = jax.eval_shape(lambda: build_gan(run, batch)[2])  # shapes are enough to restore
+    like = jax.eval_shape(
+        lambda: build_gan(run, batch, abstract=True)[2]
+    )  # shapes are enough to restore
     generator, critics = Generator(run.generator), Critics(run.critic)
     with Checkpoints(folder / "checkpoints", keep=run.train.keep) as checkpoints:
         return generator, critics, checkpoints.restore(like)[0], run
+
+
+def _initialiser(network: Any, abstract: bool) -> Callable[..., Any]:
+    return network.init if abstract else compile_function(network.init, once=True)
 
 
 def _read(kind: type[R], folder: pathlib.Path, what: str, how: str) -> R:
@@ -248,11 +259,16 @@ def _read(kind: type[R], folder: pathlib.Path, what: str, how: str) -> R:
 def _sample_hook(folder: pathlib.Path, generator: Generator, shown: HostBatch) -> loop.Hook:
     """Writes a grid of held-out clips, each generated above its real one, scored by the error."""
     sampler = compile_function(make_sampler(generator))
-    mesh = make_mesh(jax.devices()[:1])
+
+    def film(params: Params, at: int) -> np.ndarray:
+        # One by one and with a mask, as the pipeline does it: the same program serves both.
+        batch = {name: value[at : at + 1] for name, value in shown.items()}
+        batch["mask"] = np.zeros((*batch["video"].shape[:-1], 1), np.float32)
+        return np.asarray(to_bytes(sampler(params, batch, jax.random.key(0)))[0])
 
     def hook(state: GanState, step: int) -> float:
         params: Params = jax.tree.map(lambda leaf: leaf.addressable_data(0), state.ema)
-        video = np.asarray(to_bytes(sampler(params, place_batch(shown, mesh), jax.random.key(0))))
+        video = np.stack([film(params, at) for at in range(SAMPLES)])
         rows = np.stack([video, shown["video"]], axis=1).reshape(-1, *video.shape[1:])
         write_grid(folder / "samples" / f"step_{step:06d}.png", rows, frames=8, scale=2)
         error = video.astype(np.float32) - shown["video"].astype(np.float32)
