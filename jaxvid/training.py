@@ -98,7 +98,8 @@ def build_planner(run: PlannerRun, *, abstract: bool = False) -> tuple[Planner, 
     planner = Planner(**dataclasses.asdict(run.planner))
     batch = PromptSource("train", text_length=run.data.text_length).batch([0])
     init = _initialiser(planner, abstract)
-    params = init(jax.random.key(run.train.seed), batch["text"], batch["tokens"])["params"]
+    text, tokens = jnp.asarray(batch["text"]), jnp.asarray(batch["tokens"])
+    params = init(jax.random.key(run.train.seed), text, tokens)["params"]
     return planner, init_planner(params, make_optimizer(run.optim, run.train.steps))
 
 
