@@ -120,6 +120,7 @@ def _script(options: Script) -> None:
         print(text)
     else:
         atomic_write_text(options.out, text + "\n")
+        print(f"{options.out}: edit it, then jaxvid generate --script {options.out}")
 
 
 def parse_run(

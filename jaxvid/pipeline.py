@@ -14,6 +14,7 @@ from jaxvid import grammar, training
 from jaxvid.config import DataConfig
 from jaxvid.data import tokenizer
 from jaxvid.data.batch import collate
+from jaxvid.data.captions import caption
 from jaxvid.data.source import Example
 from jaxvid.data.transforms import fit
 from jaxvid.io.media import write_video
@@ -121,6 +122,9 @@ class Pipeline:
     ) -> np.ndarray:
         """One run of frames (T,H,W,3) uint8: one pass of the generator."""
         side, fps = self.data.resolution, self.data.fps
+        if not prompt and script is not None and script.scenes[0].shots[0].actors:
+            # The generator was never trained on a script without a caption: write one.
+            prompt = caption(script, np.random.default_rng(seed), language="en")
         frames = script.frames if script else self.data.frames
         video = np.zeros((frames, side, side, 3), np.uint8)
         mask = np.zeros((1, frames, side, side, 1), np.float32)
