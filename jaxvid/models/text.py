@@ -39,8 +39,8 @@ class TextEncoder(nn.Module):
         wide = nn.Dense(4 * self.width, name="words")(leaky(x))
         found_BD = jnp.max(jnp.where(mask_BL[..., None], leaky(wide), -1e3), axis=1)
         found_BD = jnp.where(mask_BL.any(1, keepdims=True), found_BD, 0.0)
-        place = self.param("place", nn.initializers.normal(0.02), x.shape[1:])
-        x = x + place
+        if self.layers:  # without layers only the summary is of use, and it has no order
+            x = x + self.param("place", nn.initializers.normal(0.02), x.shape[1:])
         for i in range(self.layers):
             attend = Attention(self.heads, name=f"attention{i}")
             x = x + attend(rms_norm(x), mask=mask_BL[:, None, None, :])
