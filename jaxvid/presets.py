@@ -13,7 +13,10 @@ from jaxvid.config import (
 
 
 def quickstart_planner() -> PlannerRun:
-    """The planner of ``python -m train.quickstart``."""
+    """The planner of ``python -m train.quickstart``: 1.5 minutes on two CPU cores.
+
+    Colour, kind and motion all right in 98.5 % of 200 held-out prompts (2026-11-24, one seed).
+    """
     return PlannerRun(
         optim=OptimConfig(lr=3e-3, warmup=50, final=0.02),
         train=TrainConfig(steps=1600, batch_size=32, checkpoint_every=400, log_every=100),
@@ -21,7 +24,11 @@ def quickstart_planner() -> PlannerRun:
 
 
 def quickstart_gan() -> GanRun:
-    """The generator and critics of ``python -m train.quickstart``: 16 frames of 32 x 32."""
+    """The generator and critics of ``python -m train.quickstart``: 16 frames of 32 x 32.
+
+    About 5 minutes on two CPU cores; colour 100 %, kind 99 %, direction 100 % of 200 held-out
+    prompts, read from the pixels (2026-11-24, one seed).
+    """
     return GanRun(
         data=DataConfig(),
         loss=LossConfig(warmup=300, frames=8, warmup_frames=4),
