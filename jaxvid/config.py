@@ -7,10 +7,10 @@ A ``GanRun`` or ``PlannerRun`` is all that a training needs to be repeated; it i
 import dataclasses
 import json
 import math
-import typing
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
+from jaxvid import document
 from jaxvid.typing import UserError
 
 R = TypeVar("R")
@@ -75,7 +75,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PlannerConfig:
-    """Encoder-decoder Transformer from bytes of text to script tokens."""
+    """Encoder-decoder Transformer from bytes of text, and a picture, to tokens of an outline."""
 
     width: int = 128
     encoder_layers: int = 1
@@ -248,38 +248,4 @@ def to_json(run: Any) -> str:
 
 def from_json(cls: type[R], text: str) -> R:
     """Reads what ``to_json`` wrote. Raises UserError for a key or value that does not fit."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"config: not valid JSON: {error}") from None
-    return _build(cls, document, "config")
-
-
-def _build(cls: Any, value: Any, path: str) -> Any:
-    """``value`` as JSON gave it, checked against and made into the type ``cls``."""
-    if dataclasses.is_dataclass(cls):
-        if not isinstance(value, dict):
-            raise UserError(f"{path}: must be a JSON object")
-        hints = typing.get_type_hints(cls)
-        if unknown := value.keys() - hints.keys():
-            raise UserError(f"{path}: unknown key {min(unknown)!r}; known are {', '.join(hints)}")
-        return cls(**{key: _build(hints[key], v, f"{path}.{key}") for key, v in value.items()})  # type: ignore[operator]
-    if typing.get_origin(cls) is tuple and isinstance(value, list):
-        return tuple(_build(typing.get_args(cls)[0], item, path) for item in value)
-    if typing.get_origin(cls) is Literal:
-        if value in (choices := typing.get_args(cls)):
-            return value
-        raise UserError(
-            f"{path}: {str(value)[:40]!r} is not known; use one of {', '.join(choices)}"
-        )
-    if cls is float and type(value) is int and abs(value) < 1e300:
-        value = float(value)
-    if not isinstance(cls, type) or type(value) is not cls:
-        kind = {
-            "int": "a whole number",
-            "float": "a number",
-            "str": "text",
-            "bool": "true or false",
-        }
-        raise UserError(f"{path}: must be {kind.get(getattr(cls, '__name__', ''), 'a list')}")
-    return value
+    return document.load(cls, document.parse(text, name="config"), name="config")
