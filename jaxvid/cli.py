@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from jaxvid._version import __version__
 from jaxvid.typing import UserError
 
 
@@ -35,20 +36,40 @@ class Generate:
     """Another seed fills otherwise what the prompt leaves open."""
     scale: int | None = None
     """Enlarge each pixel to a square of so many; by default to about 256 pixels of height."""
+    burn: bool = False
+    """Draw narrations into the picture; by default they go beside it, as .srt."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Script:
     """Writes the script (storyboard) that the planner reads out of a prompt, as JSON."""
 
-    prompt: Annotated[str, tyro.conf.Positional]
+    prompt: Annotated[str | None, tyro.conf.Positional] = None
     """What to show, in English or Chinese."""
-    run: pathlib.Path = pathlib.Path("runs/quickstart")
-    """Folder of a trained run."""
+    run: pathlib.Path | None = None
+    """Folder of a trained run; by default the planner that comes with jaxvid."""
     out: pathlib.Path | None = None
-    """File to write; by default it is printed."""
+    """File to write; by default it is printed, and a preview is written beside its script."""
+    image: pathlib.Path | None = None
+    """A picture that the prompt speaks of: the script takes over what it shows, and where."""
     seed: int = 0
     """Another seed fills otherwise what the prompt leaves open."""
+    explain: bool = False
+    """Show which words of the prompt became which slot, in colours."""
+    preview: pathlib.Path | None = None
+    """Draw this script without any network, as gif, webp or mp4, instead of writing one."""
+    schema: bool = False
+    """Print the JSON Schema of scripts, for editors and language models."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Writes the planner of a run as one file of weights (safetensors), to share."""
+
+    run: pathlib.Path = pathlib.Path("runs/story")
+    """Folder of a trained run."""
+    out: pathlib.Path = pathlib.Path("planner.safetensors")
+    """File to write; jaxvid script --run FILE reads it."""
 
 
 @contextlib.contextmanager
@@ -68,17 +89,26 @@ def user_errors() -> Iterator[None]:
 def main(argv: Sequence[str] | None = None) -> None:
     """The console command ``jaxvid``."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    commands: dict[str, Callable[[Any], None]] = {"generate": _generate, "script": _script}
-    options: dict[str, type] = {"generate": Generate, "script": Script}
+    commands: dict[str, tuple[type, Callable[[Any], None]]] = {
+        "generate": (Generate, _generate),
+        "script": (Script, _script),
+        "export": (Export, _export),
+    }
     with user_errors():
+        if arguments[:1] == ["--version"]:
+            print(f"jaxvid {__version__}")
+            return
         if not arguments or arguments[0] in ("-h", "--help"):
-            print("usage: jaxvid {generate,script} --help")
+            print("usage: jaxvid COMMAND --help")
+            for name, (kind, _) in commands.items():
+                print(f"  {name:<10}{(kind.__doc__ or '').splitlines()[0]}")
             raise SystemExit(0 if arguments else 2)
         name = arguments[0]
         if name not in commands:
             raise UserError(f"no command {name!r}; {nearest(name, commands)}")
-        parsed: Any = tyro.cli(options[name], args=arguments[1:], prog=f"jaxvid {name}")
-        commands[name](parsed)
+        kind, command = commands[name]
+        parsed: Any = tyro.cli(kind, args=arguments[1:], prog=f"jaxvid {name}")
+        command(parsed)
 
 
 def nearest(name: str, known: Mapping[str, Any]) -> str:
@@ -99,28 +129,100 @@ def _generate(options: Generate) -> None:
     from jaxvid import pipeline
     from jaxvid.data.decode import read_image
 
-    story = pipeline.load_script(options.script) if options.script else None
+    story = _read_script(options.script) if options.script else None
     image = read_image(options.image) if options.image else None
     pipe = pipeline.load(options.run)
-    clip = pipe.generate(options.prompt, script=story, image=image, seed=options.seed)
-    clip.save(options.out, scale=options.scale)
+    folder = options.script.parent if options.script else None
+    clip = pipe.generate(
+        options.prompt, script=story, image=image, seed=options.seed, folder=folder
+    )
+    clip.save(options.out, scale=options.scale, burn=options.burn)
     print(f"{options.out}: {len(clip.video)} frames at {clip.fps:g} frames a second")
 
 
+def _read_script(path: pathlib.Path) -> Any:
+    """The script of a file; what is surely not meant is said on stderr."""
+    from jaxvid.lint import lint
+    from jaxvid.pipeline import load_script
+
+    script = load_script(path)
+    for finding in lint(script):
+        print(f"{path}: {finding}", file=sys.stderr)
+    return script
+
+
 def _script(options: Script) -> None:
-    from jaxvid import parallel
+    import json
 
-    parallel.start()
-    from jaxvid import pipeline
-    from jaxvid.io.media import atomic_write_text
-    from jaxvid.script import to_json
+    from jaxvid.script import schema, to_json
 
-    text = to_json(pipeline.load(options.run).plan(options.prompt, seed=options.seed))
-    if options.out is None:
-        print(text)
+    if options.schema:
+        print(json.dumps(schema(), indent=1))
+    elif options.preview is not None:
+        _preview(options.preview, options.out or options.preview.with_suffix(".gif"))
+    elif options.prompt is None:
+        raise UserError("give a prompt, as in: jaxvid script 'a red circle moves to the right'")
     else:
-        atomic_write_text(options.out, text + "\n")
-        print(f"{options.out}: edit it, then jaxvid generate --script {options.out}")
+        from jaxvid import parallel
+
+        parallel.start()
+        from jaxvid import screenwriter
+        from jaxvid.data.decode import read_image
+        from jaxvid.io.media import atomic_write_text
+
+        image = read_image(options.image) if options.image else None
+        writer = screenwriter.load(options.run)
+        draft = writer.write(options.prompt, image=image, seed=options.seed)
+        if options.explain:
+            _explain(draft)
+        if options.out is not None:
+            atomic_write_text(options.out, to_json(draft.script) + "\n")
+            print(f"{options.out}: edit it, then jaxvid generate --script {options.out}")
+        elif not options.explain:
+            print(to_json(draft.script))
+
+
+def _preview(path: pathlib.Path, out: pathlib.Path) -> None:
+    from jaxvid.animatic import animatic
+    from jaxvid.io.media import write_video
+    from jaxvid.pipeline import WATCHABLE
+
+    script = _read_script(path)
+    H, W = script.size
+    factor = max(1, WATCHABLE // H)
+    video = animatic(script, folder=path.parent, size=(H * factor, W * factor))
+    write_video(out, video, fps=script.fps)
+    print(f"{out}: {len(video)} frames at {script.fps:g} frames a second")
+
+
+def _explain(draft: Any) -> None:
+    """The prompt with its words in the colours of the slots that were read out of them."""
+    import rich.console
+    import rich.text
+
+    from jaxvid.outline import stated
+
+    styles = ("red", "green", "yellow", "blue", "magenta", "cyan")
+    text = rich.text.Text(draft.prompt)
+    console = rich.console.Console(highlight=False)
+    lines = []
+    values = stated(draft.outline)
+    for n, span in enumerate(sorted(draft.spans, key=lambda span: (span.start, span.slot))):
+        style = f"bold {styles[n % len(styles)]}"
+        text.stylize(style, span.start, span.end)
+        words = draft.prompt[span.start : span.end]
+        lines.append(rich.text.assemble(f"  {span.slot:<26} {values[span.slot]:<12} ", (words, style)))
+    console.print(text, *lines, sep="\n", soft_wrap=True)
+
+
+def _export(options: Export) -> None:
+    from jaxvid.io.media import check_writable
+
+    check_writable(options.out, kinds=(".safetensors",))
+    from jaxvid import screenwriter
+
+    path = screenwriter.export(options.run, options.out)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 def parse_run(

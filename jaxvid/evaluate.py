@@ -14,16 +14,16 @@ import jax
 import numpy as np
 
 from jaxvid.config import DataConfig, GanRun
-from jaxvid.data.captions import Caption, describe
 from jaxvid.data.loader import Batches
 from jaxvid.data.render import render
-from jaxvid.data.scenes import sample_script
+from jaxvid.data.scenes import caption, sample_script
 from jaxvid.data.source import open_source
 from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text, write_grid
 from jaxvid.metrics import confusion, mean, motion, quality, reader
 from jaxvid.parallel import compile_function
 from jaxvid.pipeline import Pipeline, load
+from jaxvid.outline import ANY, Outline
 from jaxvid.script import Script
 from jaxvid.state import GanState
 from jaxvid.steps.gan import to_unit
@@ -62,9 +62,9 @@ def _prompts(
         )
         for i in range(count)
     ]
-    captions = [_caption(script, seed, i) for i, script in enumerate(scripts)]
-    clips = [pipe.generate(caption.text, seed=i) for i, caption in enumerate(captions)]
-    stated = [caption.sizes for caption in captions]
+    captions = [caption(seed, "heldout", i) for i in range(count)]  # English and Chinese by turns
+    clips = [pipe.generate(wording.text, seed=i) for i, (wording, _) in enumerate(captions)]
+    stated = [_sized(script, said) for script, (_, said) in zip(scripts, captions, strict=True)]
     made = reader.evaluate_clips([clip.video for clip in clips], scripts, stated)
     real = reader.evaluate_clips([render(script) for script in scripts], scripts, stated)
     planned = [clip.script for clip in clips]
@@ -81,14 +81,15 @@ def _prompts(
     )
     videos = np.stack([clip.video for clip in clips[:12]])
     write_grid(run / "evaluation.png", videos, frames=8, scale=2)
-    lines = [f"{i}: {caption.text}" for i, caption in enumerate(captions[:12])]
+    lines = [f"{i}: {wording.text}" for i, (wording, _) in enumerate(captions[:12])]
     atomic_write_text(run / "evaluation.txt", "\n".join(lines) + "\n")
     return figures
 
 
-def _caption(script: Script, seed: int, i: int) -> Caption:
-    """English for even prompts, Chinese for odd ones."""
-    return describe(script, np.random.default_rng((seed, i)), language="zh" if i % 2 else "en")
+def _sized(script: Script, said: Outline) -> list[bool]:
+    """For each actor of the script, whether the caption says its size."""
+    looks = {f"e{n}": look for n, look in enumerate(said.looks)}
+    return [looks[actor.entity].size != ANY for actor in script.scenes[0].shots[0].actors]
 
 
 def _planned(plans: list[Script], truths: list[Script]) -> dict[str, float]:

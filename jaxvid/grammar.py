@@ -1,206 +1,183 @@
-"""The script as a short sentence over a closed vocabulary, and the automaton that keeps it valid.
+"""The outline as a sentence over a closed vocabulary, and the automaton that keeps it valid.
 
-A sentence names the background, the number of actors and then, from back to front, each actor:
+A sentence gives take after take, a look where it first appears:
 
-    background actors (kind color size motion travel x y){1,2}
+    take := tone pattern camera parts part{1,2} (depth side)? link
+    part := who (kind color size)? motion then speed x y
 
-``x y`` is the centre of the first box on a grid of 1/32 of the frame; ``travel``, in that unit, is
-how far the centre goes along the motion's direction (bounce: how high; orbit: the radius, and the
-first centre is the top of the circle; still and zooms: 0). The last box follows from these, so that
-direction and motion cannot disagree. Boxes are as wide and high as ``script.EXTENTS[size]``; a zoom
-runs between half of it and all of it.
+``who:new`` brings a new look with its attributes, ``who:0``... one that was met before and is not
+in this take yet, so that a reference can neither dangle nor repeat; ``depth`` and ``side`` stand
+where there are two parts, which is also where ``towards`` and ``away`` may be said. ``link:end``
+ends the story. Token 0 is padding.
 
 ``tables`` is a deterministic automaton: whatever is drawn from the tokens that it allows ends
-within ``LENGTH`` tokens and decodes to a script that passes ``script.validate``, with every box
-inside the frame, travel that can be seen, and no colour used twice. Token 0 is padding and ends the
-sentence.
+within ``LENGTH`` tokens and is exactly one ``outline.Outline``; ``encode`` and ``decode`` are
+inverse to each other.
 """
 
 import functools
-import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxvid.script import (
-    BACKGROUNDS,
-    COLORS,
-    DIRECTIONS,
-    EXTENTS,
-    KINDS,
-    MAX_ACTORS,
-    MOTIONS,
-    SIZES,
-    Actor,
-    Box,
-    Entity,
-    Scene,
-    Script,
-    Shot,
+from jaxvid.outline import (
+    AT,
+    MAX_LOOKS,
+    MAX_PARTS,
+    MAX_TAKES,
+    TO,
+    VALUES,
+    Look,
+    Outline,
+    Part,
+    Take,
 )
 from jaxvid.typing import UserError
 
-GRID = 32
-AT_LEAST = 4  # of travel in units of the grid, where a motion travels: less is hard to see
-SLOTS = ("kind", "color", "size", "motion", "travel", "x", "y")  # of an actor, in this order
-FREE_SLOTS = ("travel", "x", "y")  # that a prompt leaves open
-HEAD = 2  # tokens before the first actor
-LENGTH = HEAD + len(SLOTS) * MAX_ACTORS
+HEAD = ("tone", "pattern", "camera", "parts")
+LOOK = ("kind", "color", "size")
+PART = ("motion", "then", "speed", "x", "y")
+PAIR = ("depth", "side")
+SLOTS = (*HEAD, "who", *LOOK, *PART, *PAIR, "link", "pad")
+_TAKE = len(HEAD) + MAX_PARTS * (1 + len(PART)) + len(PAIR) + 1  # without looks
+LENGTH = MAX_TAKES * _TAKE + MAX_LOOKS * len(LOOK)
+SHORT = _TAKE + MAX_PARTS * len(LOOK)  # tokens are enough for one take
 PAD = 0
 START = 0  # state of the automaton before the first token
 
+_EXTRA = {
+    "parts": tuple(str(n + 1) for n in range(MAX_PARTS)),
+    "who": ("new", *(str(n) for n in range(MAX_LOOKS))),
+    "link": ("end", *VALUES["link"]),
+}
+_WORDS = {**VALUES, **_EXTRA}
 TOKENS = (
     "pad",
-    *(f"background:{name}" for name in BACKGROUNDS),
-    *(f"actors:{count}" for count in range(1, MAX_ACTORS + 1)),
-    *(f"kind:{name}" for name in KINDS),
-    *(f"color:{name}" for name in COLORS),
-    *(f"size:{name}" for name in SIZES),
-    *(f"motion:{name}" for name in MOTIONS),
-    *(f"at:{k}" for k in range(GRID + 1)),
+    *(f"{slot}:{v}" for slot in SLOTS[:-1] for v in _WORDS[slot] if v not in AT or slot in _EXTRA),
+    *(f"at:{k}" for k in AT),  # x and y share their numbers
 )
 IDS = {token: i for i, token in enumerate(TOKENS)}
 VOCABULARY = len(TOKENS)
-LAYOUT = ("background", "actors", *SLOTS * MAX_ACTORS)  # the slot at each position
-# True where a prompt never says what stands there: sampled even when the rest is decoded greedily.
-FREE = np.array([slot in FREE_SLOTS for slot in LAYOUT])
+# How far along 0..1 a token's number is, nan for tokens without one.
+NUMBERS = np.array(
+    [int(t[3:]) / (len(AT) - 1) if t.startswith("at:") else np.nan for t in TOKENS], np.float32
+)
 
-State = tuple[object, ...]
+
+class State(NamedTuple):
+    """Where in a sentence: the slot to come, and what later tokens depend on."""
+
+    slot: str
+    take: int = 0
+    part: int = 0
+    parts: int = 0  # in this take
+    looks: int = 0  # met so far
+    used: tuple[int, ...] = ()  # in this take
 
 
 class Tables(NamedTuple):
-    """``next_state`` int16 (states, V), -1 where forbidden; ``allowed`` bool (states, V)."""
+    """``next_state`` int16 (states, V), -1 where forbidden; ``allowed`` bool (states, V).
+
+    ``place`` int32 (states, 3): of the token to come its slot (in ``SLOTS``), take, and part.
+    """
 
     next_state: np.ndarray
     allowed: np.ndarray
+    place: np.ndarray
 
 
 @functools.cache
 def tables() -> Tables:
-    """The automaton, about 5,000 states; state ``START`` stands before the first token."""
-    numbers: dict[State, int] = {("background",): START}
-    todo: list[State] = [("background",)]
+    """The automaton, some hundred states; state ``START`` stands before the first token."""
+    numbers: dict[State, int] = {State("tone"): START}
+    todo = [State("tone")]
     rows = []
     for state in todo:  # grows while it is walked: breadth first
         row = np.full(VOCABULARY, -1, np.int16)
-        for token, after in _moves(state).items():
+        for token, after in _moves(state):
             if after not in numbers:
                 numbers[after] = len(numbers)
                 todo.append(after)
-            row[IDS[token]] = numbers[after]
+            row[token] = numbers[after]
         rows.append(row)
     next_state = np.stack(rows)
-    return Tables(next_state, next_state >= 0)
+    place = np.array([(SLOTS.index(s.slot), s.take, s.part) for s in todo], np.int32)
+    return Tables(next_state, next_state >= 0, place)
 
 
-def _moves(state: State) -> dict[str, State]:
-    """Tokens allowed in a state and the states that they lead to.
-
-    ``left`` counts the actors after this one; ``used`` holds the colours that these may not take. A
-    state carries what later tokens depend on and nothing else: that keeps the automaton small.
-    """
-    slot, *rest = state
-    if slot == "background":
-        return {f"background:{name}": ("actors",) for name in BACKGROUNDS}
-    if slot == "actors":
-        return {f"actors:{n}": ("kind", n - 1, ()) for n in range(1, MAX_ACTORS + 1)}
-    if slot == "end":
-        return {"pad": ("end",)}
-    left, used, *memory = rest
-    assert isinstance(left, int) and isinstance(used, tuple)
-    if slot == "kind":
-        return {f"kind:{name}": ("color", left, used) for name in KINDS}
-    if slot == "color":
-        free = [name for name in COLORS if name not in used]
-        return {f"color:{c}": ("size", left, (*used, c) if left else ()) for c in free}
-    if slot == "size":
-        return {f"size:{name}": ("motion", left, used, name) for name in SIZES}
-    if slot == "motion":
-        return {f"motion:{name}": ("travel", left, used, *memory, name) for name in MOTIONS}
-    if slot == "travel":
-        fits = {k: start_range(str(memory[0]), str(memory[1]), k) for k in range(GRID + 1)}
-        return {f"at:{k}": ("x", left, used, *span) for k, span in fits.items() if span is not None}
-    low, high, *then = memory
-    assert isinstance(low, int) and isinstance(high, int)
-    if slot == "x":
-        return {f"at:{k}": ("y", left, used, *then) for k in range(low, high + 1)}
-    after: State = ("kind", left - 1, used) if left else ("end",)
-    return {f"at:{k}": after for k in range(low, high + 1)}
+def _token(slot: str, value: str) -> int:
+    return IDS[f"at:{value}" if slot in ("x", "y") and value in AT else f"{slot}:{value}"]
 
 
-def start_range(size: str, motion: str, travel: int) -> tuple[int, int, int, int] | None:
-    """First centres that keep the whole motion inside the frame: lowest and highest x, then y.
+def _moves(state: State) -> Iterator[tuple[int, State]]:
+    """Tokens allowed in a state and the states that they lead to."""
+    if state.slot == "pad":
+        yield PAD, state
+        return
+    for value in _WORDS[state.slot]:
+        if state.slot == "motion" and value in TO and state.parts < 2:
+            continue
+        after = _after(state, value)
+        if after is not None:
+            yield _token(state.slot, value), after
 
-    In units of the grid; None where the motion does not fit, is too short to be seen, or where a
-    motion that does not travel is given a travel.
-    """
-    low = math.ceil(EXTENTS[size] / 2 * GRID - 1e-9)
-    high = GRID - low
-    dx, dy = DIRECTIONS.get(motion, (0, -1 if motion == "bounce" else 0))
-    if motion == "orbit":
-        span = (low + travel, high - travel, low, high - 2 * travel)
-    else:
-        span = (
-            low + travel * (dx < 0),
-            high - travel * (dx > 0),
-            low + travel * (dy < 0),
-            high - travel * (dy > 0),
+
+def _after(state: State, value: str) -> State | None:
+    """The state after a value of ``state.slot``, None where it is not allowed."""
+    slot = state.slot
+    if slot == "parts":
+        return state._replace(slot="who", parts=int(value))
+    if slot == "who":
+        who = state.looks if value == "new" else int(value)
+        if who in state.used or who > state.looks - (value != "new") or who >= MAX_LOOKS:
+            return None
+        looks = max(state.looks, who + 1)
+        return state._replace(
+            slot="kind" if value == "new" else "motion", looks=looks, used=(*state.used, who)
         )
-    travels = motion in DIRECTIONS or motion in ("bounce", "orbit")
-    right = travel >= AT_LEAST if travels else travel == 0
-    return span if right and span[0] <= span[1] and span[2] <= span[3] else None
+    if slot == "link":
+        if value == "end":
+            return State("pad", take=state.take)
+        if state.take + 1 == MAX_TAKES:
+            return None
+        return State("tone", take=state.take + 1, looks=state.looks)
+    if slot == "y" and state.part + 1 < state.parts:
+        return state._replace(slot="who", part=state.part + 1)
+    if slot == "y":
+        return state._replace(slot=PAIR[0] if state.parts > 1 else "link", used=())
+    order = (*HEAD, *LOOK, *PART) if slot not in PAIR else (*PAIR, "link")
+    return state._replace(slot=order[order.index(slot) + 1])
 
 
-def place(size: str, motion: str, travel: int, x: int, y: int) -> tuple[Box, Box]:
-    """First and last box of an actor whose centre starts at ``(x, y)`` on the grid."""
-    extent = EXTENTS[size]
-    start = extent / 2 if motion == "zoom_in" else extent
-    end = extent / 2 if motion == "zoom_out" else extent
-    dx, dy = DIRECTIONS.get(motion, (0, {"bounce": -1, "orbit": 1}.get(motion, 0)))
-    return _box(x, y, start), _box(x + travel * dx, y + travel * dy, end)
+def spell(outline: Outline) -> list[tuple[str, str, str]]:
+    """The sentence as (slot, value, path): the path in ``outline.slots``, "" for its glue."""
+    words: list[tuple[str, str, str]] = []
+    met = 0
+    for i, take in enumerate(outline.takes):
+        words += [(slot, getattr(take, slot), f"takes/{i}/{slot}") for slot in HEAD[:-1]]
+        words.append(("parts", str(len(take.parts)), ""))
+        for n, part in enumerate(take.parts):
+            words.append(("who", "new" if part.who == met else str(part.who), ""))
+            if part.who == met:
+                look = outline.looks[met]
+                words += [(slot, getattr(look, slot), f"looks/{met}/{slot}") for slot in LOOK]
+                met += 1
+            path = f"takes/{i}/parts/{n}"
+            words += [(slot, getattr(part, slot), f"{path}/{slot}") for slot in PART]
+        if len(take.parts) > 1:
+            words += [(slot, getattr(take, slot), f"takes/{i}/{slot}") for slot in PAIR]
+        last = i + 1 == len(outline.takes)
+        words.append(("link", "end", "") if last else ("link", take.link, f"takes/{i}/link"))
+    return words
 
 
-def _box(x: int, y: int, side: float) -> Box:
-    # Six decimals hold x / 32 and the extents exactly, and keep the JSON short.
-    return (round(x / GRID - side / 2, 6), round(y / GRID - side / 2, 6), side, side)
-
-
-def encode(script: Script) -> np.ndarray:
-    """The script as tokens, int32 (LENGTH,), padded with 0; its actors in order of depth.
-
-    Frame count, frame rate and frame size are not part of the sentence. Raises UserError for a
-    script that the sentence cannot hold: several shots, boxes off the grid or of another size.
-    """
-    if len(script.scenes) != 1 or len(script.scenes[0].shots) != 1:
-        raise UserError("grammar: the script has several shots; encode one shot at a time")
-    scene = script.scenes[0]
-    entities = {entity.id: entity for entity in script.entities}
-    actors = sorted(scene.shots[0].actors, key=lambda actor: actor.z)
-    names = [f"background:{scene.background}", f"actors:{len(actors)}"]
-    for actor in actors:
-        names += _actor_tokens(entities[actor.entity], actor)
+def encode(outline: Outline) -> np.ndarray:
+    """The outline as tokens, int32 (LENGTH,), padded with 0."""
     tokens = np.zeros(LENGTH, np.int32)
-    tokens[: len(names)] = [IDS.get(name, PAD) for name in names]
-    check(tokens)
+    words = spell(outline)
+    tokens[: len(words)] = [_token(slot, value) for slot, value, _ in words]
     return tokens
-
-
-def _actor_tokens(entity: Entity, actor: Actor) -> list[str]:
-    (ax, ay), (bx, by) = (
-        ((box[0] + box[2] / 2) * GRID, (box[1] + box[3] / 2) * GRID)
-        for box in (actor.start, actor.end)
-    )
-    x, y = round(ax), round(ay)
-    travel = round(max(abs(bx - ax), abs(by - ay)))
-    boxes = place(entity.size, actor.motion, travel, x, y)
-    off = max(abs(p - q) for p, q in zip(sum(boxes, ()), actor.start + actor.end, strict=True))
-    if off > 1e-4:
-        raise UserError(
-            f"grammar: the boxes of {actor.entity!r} are {off:.3f} off what {entity.size} and "
-            f"{actor.motion} give; use centres on the 1/{GRID} grid and boxes of EXTENTS[size]"
-        )
-    attributes = [f"kind:{entity.kind}", f"color:{entity.color}", f"size:{entity.size}"]
-    return [*attributes, f"motion:{actor.motion}", f"at:{travel}", f"at:{x}", f"at:{y}"]
 
 
 def check(tokens: np.ndarray) -> None:
@@ -218,22 +195,29 @@ def check(tokens: np.ndarray) -> None:
             )
 
 
-def decode(
-    tokens: np.ndarray, *, frames: int = 16, fps: float = 8.0, size: tuple[int, int] = (32, 32)
-) -> Script:
-    """The script of a sentence, int (LENGTH,), as one shot; undoes ``encode``.
+def decode(tokens: np.ndarray) -> Outline:
+    """The outline of a sentence, int (LENGTH,); undoes ``encode``.
 
-    ``size`` is height and width in pixels. Raises UserError for tokens that the automaton forbids.
+    Raises UserError for tokens that the automaton forbids.
     """
     tokens = np.asarray(tokens)
     check(tokens)
-    values = [TOKENS[token].partition(":")[2] for token in tokens.tolist()]
-    entities, actors = [], []
-    for n in range(int(values[1])):
-        at = HEAD + n * len(SLOTS)
-        kind, color, extent, motion, travel, x, y = values[at : at + len(SLOTS)]
-        start, end = place(extent, motion, int(travel), int(x), int(y))
-        entities.append(Entity(f"e{n}", kind, color, extent))
-        actors.append(Actor(f"e{n}", motion, start, end, z=n))
-    scene = Scene(values[0], (Shot(frames, tuple(actors)),))
-    return Script(tuple(entities), (scene,), fps=fps, size=size)
+    values = iter([TOKENS[token].partition(":")[2] for token in tokens.tolist()])
+    looks: list[Look] = []
+    takes: list[Take] = []
+    while True:
+        tone, pattern, camera, count = (next(values) for _ in HEAD)
+        parts = []
+        for _ in range(int(count)):
+            who = next(values)
+            if who == "new":
+                looks.append(Look(*(next(values) for _ in LOOK)))
+            number = len(looks) - 1 if who == "new" else int(who)
+            parts.append(Part(number, *(next(values) for _ in PART)))
+        pair = [next(values) for _ in PAIR] if len(parts) > 1 else []
+        link = next(values)
+        last = link == "end"
+        words = dict(zip(PAIR, pair, strict=False), **({} if last else {"link": link}))
+        takes.append(Take(tuple(parts), tone, pattern, camera, **words))
+        if last:
+            return Outline(tuple(looks), tuple(takes))

@@ -69,16 +69,14 @@ def run(
         stream = prefetch(batches(start), mesh)
         log = stack.enter_context(_open_log(name, folder, config, start))
         pending: tuple[int, Metrics] | None = None
-        active: CompiledStep | None = None
         for step in range(start, config.steps):
             batch = next(stream)
             phase = next(p for p in phases if step < p.until)
-            if phase.step is not active:
-                active = phase.step
+            if not phase.step.compiled(batch):  # a new phase, or batches of another shape
                 say(f"{name}: compiling")
-                _announce(name, active.compile(state, batch, key))
+                _announce(name, phase.step.compile(state, batch, key))
             with jax.transfer_guard_device_to_host("disallow"):
-                state, metrics = active(state, batch, key)
+                state, metrics = phase.step(state, batch, key)
             _record(log, pending)
             pending = (step + 1, metrics)
             done, last = step + 1, step + 1 == config.steps

@@ -117,21 +117,30 @@ class CompiledStep:
     def __init__(self, function: Any, mesh: Mesh) -> None:
         self.mesh = mesh
         self._function = function
-        self._program: Any = None
+        self._programs: dict[tuple[Any, ...], Any] = {}  # by the shapes of the batch
+
+    def compiled(self, batch: Batch) -> bool:
+        """Whether there is a program for a batch of these shapes."""
+        return _shapes(batch) in self._programs
 
     def compile(self, state: Any, batch: Batch, key: jax.Array) -> dict[str, float]:
         """Compiles for these shapes. Returns seconds, flops of a step, and bytes of memory."""
         began = time.monotonic()
-        self._program = self._function.lower(state, batch, key).compile()
+        program = self._function.lower(state, batch, key).compile()
         seconds = time.monotonic() - began
-        costs, memory = self._program.cost_analysis() or {}, self._program.memory_analysis()
+        self._programs[_shapes(batch)] = program
+        costs, memory = program.cost_analysis() or {}, program.memory_analysis()
         size = 0.0
         if memory is not None:
             size = float(memory.argument_size_in_bytes + memory.temp_size_in_bytes)
         return {"seconds": seconds, "flops": float(costs.get("flops", 0.0)), "bytes": size}
 
     def __call__(self, state: Any, batch: Batch, key: jax.Array) -> tuple[Any, Metrics]:
-        return (self._program or self._function)(state, batch, key)
+        return self._programs.get(_shapes(batch), self._function)(state, batch, key)
+
+
+def _shapes(batch: Batch) -> tuple[Any, ...]:
+    return tuple((name, array.shape) for name, array in sorted(batch.items()))
 
 
 def compile_step(
@@ -175,6 +184,9 @@ class _PmapStep(CompiledStep):
     def _split(self, batch: Batch) -> Batch:
         n = self.mesh.size
         return {k: v.reshape(n, -1, *v.shape[1:]) for k, v in batch.items()}
+
+    def compiled(self, batch: Batch) -> bool:
+        return super().compiled(self._split(batch))
 
     def compile(self, state: Any, batch: Batch, key: jax.Array) -> dict[str, float]:
         return super().compile(state, self._split(batch), key)

@@ -10,23 +10,30 @@ import pathlib
 import jax
 import numpy as np
 
-from jaxvid import grammar, training
+from jaxvid import screenwriter, training
+from jaxvid.assets import read_backdrop
 from jaxvid.config import DataConfig
 from jaxvid.data import tokenizer
 from jaxvid.data.batch import collate
-from jaxvid.data.captions import caption
+from jaxvid.data.pieces import Draw
 from jaxvid.data.source import Example
+from jaxvid.data.stories import word
 from jaxvid.data.transforms import fit
-from jaxvid.io.media import write_video
+from jaxvid.io.media import atomic_write_text, write_video
 from jaxvid.models.generator import Generator
-from jaxvid.models.planner import Planner, sample
 from jaxvid.parallel import compile_function
-from jaxvid.script import Script, from_json
+from jaxvid.screenwriter import Screenwriter
+from jaxvid.script import COLORS, Fill, Picture, Scene, Script, from_json, tracks
+from jaxvid.shapes import PALETTE
+from jaxvid.staging import outline_of
 from jaxvid.steps.sample import make_sampler, to_bytes
 from jaxvid.typing import Params, UserError
-from jaxvid.video.compose import join
+from jaxvid.video import subtitles
+from jaxvid.video.compose import film, move, over
+from jaxvid.video.matte import matte
 
 WATCHABLE = 256  # pixels; smaller clips are enlarged by whole factors when they are saved
+SCRIPT_BYTES = 4_000_000  # of a script's file; longer ones are not read
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,53 +45,54 @@ class Clip:
     prompt: str | None = None
     script: Script | None = None
 
-    def save(self, path: str | pathlib.Path, *, scale: int | None = None) -> pathlib.Path:
-        """Writes mp4, gif or webp by the extension.
+    def save(
+        self, path: str | pathlib.Path, *, scale: int | None = None, burn: bool = False
+    ) -> pathlib.Path:
+        """Writes mp4, gif or webp by the extension; narrations go beside it as ``.srt``.
 
         ``scale`` enlarges each pixel to a square of so many; None: to about 256 pixels of height.
+        ``burn`` draws the narrations into the picture instead.
         """
         if scale is None:
             scale = max(1, WATCHABLE // self.video.shape[1])
-        path = pathlib.Path(path)
-        write_video(path, self.video, fps=self.fps, scale=scale)
+        path, video = pathlib.Path(path), self.video
+        cues = subtitles.srt(self.script) if self.script is not None else ""
+        if burn and cues and self.script is not None:
+            video = np.repeat(np.repeat(video, scale, axis=1), scale, axis=2)
+            video, scale = subtitles.burn(video, self.script), 1
+        write_video(path, video, fps=self.fps, scale=scale)
+        if cues and not burn:
+            atomic_write_text(path.with_suffix(".srt"), cues)
         return path
 
 
 class Pipeline:
-    """A planner (where the run has one) and a generator, ready to be asked. See ``load``."""
+    """A screenwriter (where scripts drive the generator) and a generator. See ``load``."""
 
     def __init__(
         self,
         data: DataConfig,
         generator: Generator,
         params: Params,
-        planner: Planner | None = None,
-        planner_params: Params = None,
+        writer: Screenwriter | None = None,
     ) -> None:
-        self.data = data
-        self._params, self._planner_params = params, planner_params
+        self.data, self.writer = data, writer
+        self._params = params
         self._sample = compile_function(make_sampler(generator))
-        self._plan = None
-        if planner is not None:
-            self._plan = compile_function(
-                lambda params, text, key: sample(planner, params, text, key, greedy="attributes")[0]
-            )
 
-    def plan(self, prompt: str, *, seed: int = 0) -> Script:
-        """The script that the planner reads out of the prompt; ``seed`` fills what is left open.
+    def plan(self, prompt: str, *, image: np.ndarray | None = None, seed: int = 0) -> Script:
+        """The script that the planner reads out of the prompt, and of the picture beside it.
 
-        Raises UserError for an empty or too long prompt, and where the run has no planner.
+        ``seed`` fills what is left open. Raises UserError for an empty or too long prompt, and
+        where the run has no planner.
         """
-        if self._plan is None:
+        if self.writer is None:
             raise UserError("this run has no planner; train one with python -m train.planner")
-        text = tokenizer.encode(
-            tokenizer.check_prompt(prompt, self.data.text_length), self.data.text_length
+        data, size = self.data, (self.data.resolution, self.data.resolution)
+        draft = self.writer.write(
+            prompt, image=image, seed=seed, frames=data.frames, fps=data.fps, size=size
         )
-        tokens = self._plan(self._planner_params, text[None], jax.random.key(seed))
-        side = self.data.resolution
-        return grammar.decode(
-            np.asarray(tokens[0]), frames=self.data.frames, fps=self.data.fps, size=(side, side)
-        )
+        return draft.script
 
     def generate(
         self,
@@ -93,44 +101,74 @@ class Pipeline:
         script: Script | None = None,
         image: np.ndarray | None = None,
         seed: int = 0,
+        folder: pathlib.Path | None = None,
     ) -> Clip:
-        """A clip from a prompt, or from a script as it stands.
+        """A clip from a prompt, or from a script as it stands; all its shots, joined in order.
 
-        ``image`` (H,W,3) uint8, cut to a square, becomes the first frame. The same arguments give
-        the same clip. Raises UserError for bad prompts.
+        ``image`` (H,W,3) uint8, cut to a square, becomes the first frame. ``folder`` is where the
+        pictures are that the script names. The same arguments give the same clip. Raises UserError
+        for bad prompts, and for pictures that cannot be used.
         """
         if prompt is None and script is None:
             raise UserError("give a prompt or a script")
-        if prompt is not None:
-            prompt = tokenizer.check_prompt(prompt, self.data.text_length)
-            if script is None and self._plan is not None:
-                script = self.plan(prompt, seed=seed)
-        if script is None:
-            return Clip(self._shot(prompt or "", None, image, seed), self.data.fps, prompt)
-        shots = []
+        if script is None and prompt is not None:
+            if self.writer is None:
+                prompt = tokenizer.check_prompt(prompt, self.data.text_length)
+                return Clip(self._frames(prompt, None, image, seed), self.data.fps, prompt)
+            script = self.plan(prompt, image=image, seed=seed)
+        assert script is not None
+        shots, transitions = [], []
         for i, scene in enumerate(script.scenes):
             for j, shot in enumerate(scene.shots):
-                only = dataclasses.replace(
-                    script, scenes=(dataclasses.replace(scene, shots=(shot,)),)
-                )
-                first = image if (i, j) == (0, 0) else None
-                shots.append(self._shot(prompt or "", only, first, seed))
-        return Clip(join(shots), script.fps, prompt, script)
+                first = None if shots else image
+                shots.append(move(self._shot(script, i, j, first, seed, folder), shot.camera))
+                transitions.append(shot.transition)
+        return Clip(film(shots, transitions), script.fps, prompt, script)
 
     def _shot(
-        self, prompt: str, script: Script | None, image: np.ndarray | None, seed: int
+        self,
+        script: Script,
+        i: int,
+        j: int,
+        image: np.ndarray | None,
+        seed: int,
+        folder: pathlib.Path | None,
+    ) -> np.ndarray:
+        """One shot before its background, (T,H,W,3) uint8."""
+        scene = script.scenes[i]
+        shot, named = scene.shots[j], scene.background
+        side, backdrop = self.data.resolution, None
+        if isinstance(named, Picture):
+            backdrop = read_backdrop(
+                folder, named.image, size=(side, side), frames=shot.frames, fps=script.fps
+            )
+        elif isinstance(named, Fill):
+            backdrop = np.broadcast_to(np.uint8(named.color), (1, side, side, 3))
+        key = _key(script, i, j) if backdrop is not None else named
+        only = dataclasses.replace(script, scenes=(Scene(key, (shot,)),), spans=())
+        if not shot.actors:
+            raise UserError(f"script: scenes[{i}].shots[{j}]: needs at least one actor to film")
+        # The generator reads captions as it was trained on: one of what this shot shows.
+        caption = word(outline_of(only), Draw(np.random.default_rng(seed)), "en", plain=True).text
+        video = self._frames(caption, only, image, seed)
+        if backdrop is None:
+            return video
+        track = tracks(only)
+        colors_N3 = PALETTE[np.maximum(track.attributes_N3[:, 1] - 1, 0)]
+        cut = matte(video, track.boxes_TN4, track.visible_TN, colors_N3)
+        return over(cut.foreground_THWC, backdrop, cut.alpha_THW)
+
+    def _frames(
+        self, caption: str, script: Script | None, image: np.ndarray | None, seed: int
     ) -> np.ndarray:
         """One run of frames (T,H,W,3) uint8: one pass of the generator."""
         side, fps = self.data.resolution, self.data.fps
-        if not prompt and script is not None and script.scenes[0].shots[0].actors:
-            # The generator was never trained on a script without a caption: write one.
-            prompt = caption(script, np.random.default_rng(seed), language="en")
         frames = script.frames if script else self.data.frames
         video = np.zeros((frames, side, side, 3), np.uint8)
         mask = np.zeros((1, frames, side, side, 1), np.float32)
         if image is not None:
             video[0], mask[0, 0] = fit(image[None], side)[0], 1.0
-        example = Example(video, prompt, script.fps if script else fps, script)
+        example = Example(video, caption, script.fps if script else fps, script)
         batch = {
             **collate([example], [seed % 2**31], text_length=self.data.text_length),
             "mask": mask,
@@ -138,9 +176,17 @@ class Pipeline:
         return np.asarray(to_bytes(self._sample(self._params, batch, jax.random.key(seed)))[0])
 
 
+def _key(script: Script, i: int, j: int) -> str:
+    """The plain background that a shot's colours stand out from most, to cut its actors out."""
+    entities = {entity.id: entity for entity in script.entities}
+    shown = {COLORS.index(entities[a.entity].color) for a in script.scenes[i].shots[j].actors}
+    light = max((float(PALETTE[n].mean()) for n in shown), default=0.0)
+    return "dark_plain" if light > 110 else "light_plain"
+
+
 def load(run: str | pathlib.Path) -> Pipeline:
     """The pipeline of a run folder as the trainings write it: ``gan/``, and ``planner/`` if it is
-    driven by scripts.
+    driven by scripts; without one, the planner that comes with jaxvid.
 
     Raises UserError where there is no generator or no checkpoint.
     """
@@ -148,13 +194,20 @@ def load(run: str | pathlib.Path) -> Pipeline:
     generator, _, gan_state, gan_run = training.load_gan(folder / "gan")
     if gan_run.data.source != "scenes":  # own clips have no scripts: the caption alone speaks
         return Pipeline(gan_run.data, generator, gan_state.ema)
-    planner, planner_state, _ = training.load_planner(folder / "planner")
-    return Pipeline(gan_run.data, generator, gan_state.ema, planner, planner_state.ema)
+    own = folder if (folder / "planner").is_dir() else None
+    return Pipeline(gan_run.data, generator, gan_state.ema, screenwriter.load(own))
 
 
 def load_script(path: str | pathlib.Path) -> Script:
     """The script in a JSON file. Raises UserError for anything else."""
+    path = pathlib.Path(path)
     try:
-        return from_json(pathlib.Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
+        if (size := path.stat().st_size) > SCRIPT_BYTES:
+            raise UserError(f"{path} has {size:,} bytes; a script has at most {SCRIPT_BYTES:,}")
+        return from_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

@@ -7,6 +7,7 @@ from jaxvid.config import (
     GanRun,
     LossConfig,
     OptimConfig,
+    PlannerConfig,
     PlannerRun,
     TrainConfig,
 )
@@ -20,6 +21,19 @@ def quickstart_planner() -> PlannerRun:
     return PlannerRun(
         optim=OptimConfig(lr=3e-3, warmup=50, final=0.02),
         train=TrainConfig(steps=1600, batch_size=32, checkpoint_every=400, log_every=100),
+    )
+
+
+def story_planner() -> PlannerRun:
+    """The planner that comes with jaxvid: stories of up to three shots as people write them.
+
+    ``python -m train.planner --preset story``.
+    """
+    return PlannerRun(
+        data=DataConfig(source="stories", text_length=256),
+        planner=PlannerConfig(width=128, encoder_layers=2, decoder_layers=2),
+        optim=OptimConfig(lr=2e-3, warmup=100, final=0.02),
+        train=TrainConfig(steps=3000, batch_size=64, checkpoint_every=500, log_every=50),
     )
 
 
@@ -37,5 +51,5 @@ def quickstart_gan() -> GanRun:
     )
 
 
-PLANNER: dict[str, Callable[[], PlannerRun]] = {"quickstart": quickstart_planner}
+PLANNER: dict[str, Callable[[], PlannerRun]] = {"quickstart": quickstart_planner, "story": story_planner}
 GAN: dict[str, Callable[[], GanRun]] = {"quickstart": quickstart_gan}

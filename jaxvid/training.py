@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvid import config as configs
-from jaxvid import loop
+from jaxvid import grammar, loop
 from jaxvid.config import GanRun, PlannerRun
 from jaxvid.data.batch import collate
 from jaxvid.data.loader import Batches, make_loader
@@ -22,7 +22,7 @@ from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text, write_grid
 from jaxvid.models.discriminator import Critics
 from jaxvid.models.generator import Generator
-from jaxvid.models.planner import Planner
+from jaxvid.models.planner import PICTURE, Planner
 from jaxvid.optim import make_optimizer
 from jaxvid.parallel import (
     CompiledStep,
@@ -95,12 +95,31 @@ def _first_difference(before: Any, now: Any) -> str:
 
 def build_planner(run: PlannerRun, *, abstract: bool = False) -> tuple[Planner, PlannerState]:
     """The network and its state before the first step; ``abstract`` under ``jax.eval_shape``."""
-    planner = Planner(**dataclasses.asdict(run.planner))
-    batch = PromptSource("train", text_length=run.data.text_length).batch([0])
+    planner = make_planner(run)
+    text = jnp.zeros((1, run.data.text_length), jnp.int32)
+    image = jnp.zeros((1, PICTURE, PICTURE, 3), jnp.uint8)
+    tokens = jnp.zeros((1, grammar.SHORT), jnp.int32)
     init = _initialiser(planner, abstract)
-    text, tokens = jnp.asarray(batch["text"]), jnp.asarray(batch["tokens"])
-    params = init(jax.random.key(run.train.seed), text, tokens)["params"]
+    params = init(jax.random.key(run.train.seed), text, image, tokens)["params"]
     return planner, init_planner(params, make_optimizer(run.optim, run.train.steps))
+
+
+def make_planner(run: PlannerRun) -> Planner:
+    """The network of a run."""
+    return Planner(**dataclasses.asdict(run.planner), text_length=run.data.text_length)
+
+
+def _prompt_source(run: PlannerRun) -> PromptSource:
+    if run.data.source not in ("scenes", "stories"):
+        raise UserError(
+            f"data source {run.data.source!r} has no scripts to learn from; use scenes or stories"
+        )
+    return PromptSource(
+        "train",
+        source="scenes" if run.data.source == "scenes" else "stories",
+        seed=run.train.seed,
+        text_length=run.data.text_length,
+    )
 
 
 def planner_step(run: PlannerRun, planner: Planner) -> CompiledStep:
@@ -117,7 +136,7 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
     check_run(folder, run)
     planner, state = build_planner(run)
     step = planner_step(run, planner)
-    source = PromptSource("train", seed=run.train.seed, text_length=run.data.text_length)
+    source = _prompt_source(run)
     open_run(folder, run)
     return loop.run(
         "planner",
@@ -133,7 +152,7 @@ def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRu
     """The network and the newest state of a run folder. Raises UserError where there is none."""
     run = _read(PlannerRun, folder, "planner", "python -m train.planner")
     like = jax.eval_shape(lambda: build_planner(run, abstract=True)[1])
-    planner = Planner(**dataclasses.asdict(run.planner))
+    planner = make_planner(run)
     with Checkpoints(folder / "checkpoints", keep=run.train.keep, scored=False) as checkpoints:
         return planner, checkpoints.restore(like)[0], run
 
@@ -141,14 +160,17 @@ def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRu
 def _prompts(source: PromptSource, size: int, start: int, threads: int) -> Iterator[HostBatch]:
     """Endless batches of prompts from step ``start`` on, made ahead by threads.
 
-    A process makes its own rows of the batch over all processes.
+    A process makes its own rows of the batch over all processes. Of stories, every fourth batch is
+    of long ones.
     """
     import grain
 
     share = size // jax.process_count()
     rows = np.arange(share) + jax.process_index() * share
     batches = grain.MapDataset.range(1 << 40).map(
-        lambda step: source.batch((rows + step * size) % len(source))
+        lambda step: source.batch(
+            rows + step * size, long=source.source == "stories" and step % 4 == 3
+        )
     )
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     iterator = batches.to_iter_dataset(options).__iter__()
@@ -286,7 +308,7 @@ def describe(run: GanRun | PlannerRun) -> str:
     size = run.train.batch_size
     if isinstance(run, PlannerRun):
         planner, planner_state = build_planner(run)
-        batch = PromptSource("train", text_length=run.data.text_length).batch(range(size))
+        batch = _prompt_source(run).batch(range(size), long=run.data.source == "stories")
         steps = {"step": planner_step(run, planner)}
         return _table(run, planner_state, {"planner": planner_state.params}, steps, batch)
     source = open_source(run.data, split="train", seed=run.train.seed)

@@ -6,7 +6,7 @@ from jaxvid import cli, presets
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parses, then trains or describes the run."""
+    """Parses, then trains and evaluates or describes the run."""
     with cli.user_errors():
         run, folder, dry_run = cli.parse_run(
             presets.PLANNER, argv, prog="train.planner", kind="planner"
@@ -20,6 +20,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(training.describe(run))
             return
         training.train_planner(run, folder)
+        if run.data.source == "stories":
+            from jaxvid.evaluate_planner import evaluate_planner
+
+            evaluate_planner(folder.parent)
         print(f"planner: done; next: jaxvid script --run {folder.parent} 'a prompt'")
 
 

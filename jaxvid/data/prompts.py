@@ -1,60 +1,91 @@
-"""Prompts and their scripts without pixels: what the planner is trained on."""
+"""Prompts and their outlines as batches: what the planner is trained on."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from jaxvid import grammar
-from jaxvid.data import tokenizer
-from jaxvid.data.captions import Caption, describe
-from jaxvid.data.scenes import SPLITS, Split, sample_script
-from jaxvid.script import Script
+from jaxvid.data import scenes, tokenizer
+from jaxvid.data.pieces import Span, Wording
+from jaxvid.data.source import Split
+from jaxvid.data.stories import story
+from jaxvid.models.planner import PICTURE, STRIDE
+from jaxvid.outline import Outline
 from jaxvid.typing import HostBatch
+
+Example = tuple[Wording, Outline, np.ndarray | None]
+SHORT = 160  # bytes for stories of one take
 
 
 class PromptSource:
-    """Any example from its index alone: scene ``i`` of ``scenes.sample_script``, and a caption.
+    """Any prompt from its index alone, without a video.
 
-    Held-out combinations stay held out. ``batch`` gives what a planner step reads, without a video;
-    an example takes about 0.1 ms, so nothing is worth keeping.
+    ``stories``: prompts as people write them (``data.stories``), of one take or, in ``long``
+    batches, of two or three. ``scenes``: the captions of the embedded scenes, whose held-out
+    combinations stay held out.
     """
-
-    name = "prompts"
 
     def __init__(
         self,
         split: Split = "train",
         *,
+        source: Literal["stories", "scenes"] = "stories",
         seed: int = 0,
-        text_length: int = 128,
-        length: int = 1 << 20,
+        text_length: int = 256,
     ) -> None:
-        self.split, self.seed, self.text_length, self.length = split, seed, text_length, length
+        self.split, self.source, self.seed, self.text_length = split, source, seed, text_length
 
     def __repr__(self) -> str:
         return (
-            f"PromptSource({self.split!r}, seed={self.seed}, text_length={self.text_length}, "
-            f"length={self.length})"
+            f"PromptSource({self.split!r}, source={self.source!r}, seed={self.seed}, "
+            f"text_length={self.text_length})"
         )
 
-    def __len__(self) -> int:
-        return self.length
+    def example(self, index: int, *, long: bool = False) -> Example:
+        """The prompt, what it says, and the picture beside it, if any."""
+        if self.source == "scenes":
+            wording, outline = scenes.caption(self.seed, self.split, index)
+            return wording, outline, None
+        takes = 2 + (index % 3 == 0) if long else 1
+        length = self.text_length if long else min(SHORT, self.text_length)
+        made = story(self.seed, self.split, index, takes=takes, length=length)
+        return made.wording, made.outline, made.picture
 
-    def __getitem__(self, index: int) -> tuple[Caption, Script]:
-        """The caption, in a language drawn for it, and the script of one example."""
-        index = range(self.length)[index]  # IndexError past the end
-        rng = np.random.default_rng((self.seed, SPLITS.index(self.split), index, 2))
-        script = sample_script(self.seed, self.split, index)
-        return describe(script, rng), script
-
-    def batch(self, indices: Sequence[int] | np.ndarray) -> HostBatch:
-        """``index`` (B,), ``text`` (B,L) and ``tokens`` (B,S), all int32; see jaxvid.typing."""
-        pairs = [self[int(index)] for index in indices]
-        text = [tokenizer.encode(caption.text, self.text_length) for caption, _ in pairs]
-        batch = {"index": np.asarray(indices, np.int32), "text": np.stack(text)}
-        return add_tokens(batch, [script for _, script in pairs])
+    def batch(self, indices: Sequence[int] | np.ndarray, *, long: bool = False) -> HostBatch:
+        """What a planner step reads; see ``collate``. Stories that are not ``long`` take less room:
+        of S and L both."""
+        examples = [self.example(int(index), long=long) for index in indices]
+        short = self.source == "stories" and not long
+        length = min(SHORT, self.text_length) if short else self.text_length
+        tokens = grammar.LENGTH if long else grammar.SHORT
+        batch = collate(examples, text_length=length, tokens=tokens)
+        return {"index": np.asarray(indices, np.int32), **batch}
 
 
-def add_tokens(batch: HostBatch, scripts: Sequence[Script]) -> HostBatch:
-    """The batch with ``tokens`` int32 (B,S) of its scripts added; see ``grammar.encode``."""
-    return {**batch, "tokens": np.stack([grammar.encode(script) for script in scripts])}
+def collate(examples: Sequence[Example], *, text_length: int, tokens: int) -> HostBatch:
+    """``text`` int32 (B,L), ``image`` uint8 (B,32,32,3), ``tokens`` int32 (B,S), ``spans`` bool
+    (B,S,M): the places of the prompt (four bytes each) that state what a token says."""
+    return {
+        "text": np.stack([tokenizer.encode(w.text, text_length) for w, _, _ in examples]),
+        "image": np.stack(
+            [np.zeros((PICTURE, PICTURE, 3), np.uint8) if p is None else p for *_, p in examples]
+        ),
+        "tokens": np.stack([grammar.encode(outline)[:tokens] for _, outline, _ in examples]),
+        "spans": np.stack(
+            [_spans(w, outline, tokens, text_length // STRIDE) for w, outline, _ in examples]
+        ),
+    }
+
+
+def _spans(wording: Wording, outline: Outline, tokens: int, places: int) -> np.ndarray:
+    """bool (S,M); see ``collate``."""
+    spans: dict[str, list[Span]] = {}
+    for span in wording.spans:
+        spans.setdefault(span.slot, []).append(span)
+    marks = np.zeros((tokens, places), bool)
+    for s, (_, _, path) in enumerate(grammar.spell(outline)):
+        for span in spans.get(path, ()):
+            first, last = (len(wording.text[:at].encode()) for at in (span.start, span.end))
+            marks[s, first // STRIDE : (last - 1) // STRIDE + 1] = True
+    return marks

@@ -112,8 +112,13 @@ def check_writable(path: Path, *, kinds: tuple[str, ...] = ()) -> pathlib.Path:
 
 def atomic_write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text: readers see the old file or the new one, never a part of it."""
+    atomic_write_bytes(path, text.encode("utf-8"))
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Writes bytes, whole or not at all."""
     with _atomic(check_writable(path)) as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
+        temporary.write_bytes(data)
 
 
 @contextlib.contextmanager

@@ -10,19 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxvid import grammar
-
-
-def allowed(tokens_BS: Int[Array, "B S"]) -> Bool[Array, "B S V"]:
-    """Which tokens the grammar allows at each position, given those before it."""
-    table = grammar.tables()
-    next_state, may = jnp.asarray(table.next_state), jnp.asarray(table.allowed)
-
-    def advance(state_B: jax.Array, token_B: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return next_state[state_B, token_B].astype(jnp.int32), state_B
-
-    start_B = jnp.full(tokens_BS.shape[0], grammar.START, jnp.int32)
-    _, states_SB = jax.lax.scan(advance, start_B, tokens_BS.T)
-    return may[states_SB.T]
+from jaxvid.ops.automaton import allowed, restrict, states
 
 
 def log_probs(
@@ -30,44 +18,45 @@ def log_probs(
     tokens_BS: Int[Array, "B S"],
     *,
     temperature: float = 1.0,
+    top_p: float = 1.0,
 ) -> Float[Array, "B S"]:
     """log p of each token under the grammar, float32; 0 where only one token is allowed (padding).
 
-    log p(t) = z_t / temperature - log sum_{v allowed} exp(z_v / temperature): what
-    ``models.planner.sample`` draws from. A forbidden token has about -1e30.
+    log p(t) = z_t / temperature - log sum_{v allowed} exp(z_v / temperature), renormalised over the
+    nucleus where ``top_p`` < 1: exactly what ``models.planner.sample`` draws from. A token that
+    cannot be drawn has about -1e30.
     """
-    z_BSV = _masked(logits_BSV, tokens_BS) / temperature
-    picked_BS1 = jnp.take_along_axis(z_BSV, tokens_BS[..., None], axis=-1)
-    return picked_BS1[..., 0] - jax.nn.logsumexp(z_BSV, axis=-1)
-
-
-def _masked(logits_BSV: jax.Array, tokens_BS: jax.Array) -> jax.Array:
-    return jnp.where(allowed(tokens_BS), logits_BSV.astype(jnp.float32), -1e30)
-
-
-def accuracy(logits_BSV: Float[Array, "B S V"], tokens_BS: Int[Array, "B S"]) -> Float[Array, " B"]:
-    """Share of the tokens that a prompt can state which are the likeliest allowed, float32 (B,).
-
-    What a prompt leaves unsaid is a guess, so the best that can be reached is below 1.
-    """
-    counts_BS = ~jnp.asarray(grammar.FREE) & (tokens_BS != grammar.PAD)
-    right_BS = counts_BS & (_masked(logits_BSV, tokens_BS).argmax(-1) == tokens_BS)
-    return right_BS.sum(-1) / jnp.maximum(counts_BS.sum(-1), 1).astype(jnp.float32)
+    may_BSV = allowed(states(tokens_BS))
+    logp_BSV = restrict(logits_BSV, may_BSV, temperature=temperature, top_p=top_p)
+    return jnp.take_along_axis(logp_BSV, tokens_BS[..., None], axis=-1)[..., 0]
 
 
 def cross_entropy(
-    logits_BSV: Float[Array, "B S V"],
-    tokens_BS: Int[Array, "B S"],
-    *,
-    free_weight: float = 1.0,
+    logits_BSV: Float[Array, "B S V"], tokens_BS: Int[Array, "B S"]
 ) -> Float[Array, " B"]:
-    """Mean over a sequence's tokens of -log p under the grammar, float32 (B,).
+    """Mean over a sequence's tokens of -log p under the grammar, float32 (B,); padding is none."""
+    real_BS = tokens_BS != grammar.PAD
+    total_B = -jnp.where(real_BS, log_probs(logits_BSV, tokens_BS), 0.0).sum(-1)
+    return total_B / jnp.maximum(real_BS.sum(-1), 1)
 
-    -sum_s w_s log p(t_s | t_<s) / sum_s w_s over the tokens that are not padding. ``free_weight``
-    is the w of the slots that a prompt leaves open (``grammar.FREE``), whose entropy no training
-    can remove; it is 1 elsewhere.
+
+def exact(logits_BSV: Float[Array, "B S V"], tokens_BS: Int[Array, "B S"]) -> Float[Array, " B"]:
+    """1 where every token is the likeliest allowed one, float32 (B,): greedy decoding would be
+    right."""
+    may_BSV = allowed(states(tokens_BS))
+    best_BS = jnp.where(may_BSV, logits_BSV, -jnp.inf).argmax(-1)
+    return (best_BS == tokens_BS).all(-1).astype(jnp.float32)
+
+
+def pointing(
+    log_weights_BSM: Float[Array, "B S M"], spans_BSM: Bool[Array, "B S M"]
+) -> Float[Array, " B"]:
+    """Mean of -log of the weight that lies inside a token's span, float32 (B,).
+
+    -log sum_{m in span} w_m for the tokens that have a span (some place of the prompt states them),
+    0 for a sequence without any.
     """
-    w_S = jnp.where(jnp.asarray(grammar.FREE), free_weight, 1.0)
-    w_BS = jnp.where(tokens_BS != grammar.PAD, w_S, 0.0)
-    total_B = -(w_BS * log_probs(logits_BSV, tokens_BS)).sum(-1)
-    return total_B / jnp.maximum(w_BS.sum(-1), 1e-6)
+    has_BS = spans_BSM.any(-1)
+    inside_BSM = jnp.where(spans_BSM, log_weights_BSM.astype(jnp.float32), -1e30)
+    total_B = -jnp.where(has_BS, jax.nn.logsumexp(inside_BSM, axis=-1), 0.0).sum(-1)
+    return total_B / jnp.maximum(has_BS.sum(-1), 1)

@@ -1,4 +1,4 @@
-"""One step of planner training: maximum likelihood of the script given the prompt."""
+"""One step of planner training: maximum likelihood of the outline given the prompt."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import optax
 
-from jaxvid.losses.tokens import accuracy, cross_entropy
+from jaxvid.losses.tokens import cross_entropy, exact, pointing
 from jaxvid.models.planner import Planner
 from jaxvid.state import PlannerState, ema_update
 from jaxvid.typing import Batch, Metrics, Params, Reduce
@@ -16,27 +16,30 @@ def make_planner_step(
     planner: Planner,
     tx: optax.GradientTransformation,
     *,
-    free_weight: float = 0.1,
-    ema: float = 0.99,
+    pointing_weight: float = 0.1,
+    ema: float = 0.995,
     reduce: Reduce = lambda tree: tree,
 ) -> Callable[[PlannerState, Batch, jax.Array], tuple[PlannerState, Metrics]]:
-    """``step(state, batch, key)`` on the keys ``text`` and ``tokens`` of a batch; draws nothing.
+    """``step(state, batch, key)`` on ``text``, ``image``, ``tokens`` and ``spans`` of a batch.
 
-    ``free_weight`` is the weight of the slots that a prompt leaves open, as in ``cross_entropy``:
-    they need little training and their noise slows the rest. ``ema`` is the decay of the moving
-    average. Metrics: ``loss``, and ``accuracy`` of the tokens that a prompt can state (those that
-    it leaves unsaid included, so it stays below 1), both under teacher forcing.
+    It draws nothing. ``pointing_weight`` is that of pointing at the words that state a slot.
+    ``ema`` is the decay of the moving average. Metrics: ``loss``, its parts ``tokens`` and
+    ``pointing``, and ``exact``, the share of prompts all of whose tokens are the likeliest, under
+    teacher forcing.
     """
 
-    def losses(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        logits_BSV: Any = planner.apply({"params": params}, batch["text"], batch["tokens"])
-        loss_B = cross_entropy(logits_BSV, batch["tokens"], free_weight=free_weight)
-        return loss_B.mean(), logits_BSV
+    def losses(params: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
+        out: Any = planner.apply({"params": params}, batch["text"], batch["image"], batch["tokens"])
+        logits_BSV, weights_BSM = out
+        said = cross_entropy(logits_BSV, batch["tokens"]).mean()
+        pointed = pointing(weights_BSM, batch["spans"]).mean()
+        loss = said + pointing_weight * pointed
+        right = exact(logits_BSV, batch["tokens"]).mean()
+        return loss, {"loss": loss, "tokens": said, "pointing": pointed, "exact": right}
 
     def step(state: PlannerState, batch: Batch, key: jax.Array) -> tuple[PlannerState, Metrics]:
         del key  # maximum likelihood draws nothing
-        (loss, logits_BSV), grads = jax.value_and_grad(losses, has_aux=True)(state.params, batch)
-        metrics = {"loss": loss, "accuracy": accuracy(logits_BSV, batch["tokens"]).mean()}
+        (_, metrics), grads = jax.value_and_grad(losses, has_aux=True)(state.params, batch)
         grads, metrics = reduce((grads, metrics))
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

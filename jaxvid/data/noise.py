@@ -1,0 +1,91 @@
+"""How people really write: two languages in one prompt, and misspelt words.
+
+Works on pieces, so that which characters state which slot stays known.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from jaxvid.data.pieces import Draw, Piece
+from jaxvid.outline import Outline, slots
+
+Words = Mapping[str, Mapping[str, tuple[str, ...]]]
+
+# Characters that are typed for each other: same sound, or nearly the same form.
+_ALIKE = {
+    "圆": "园", "形": "型", "蓝": "兰", "橙": "澄", "紫": "子", "向": "像", "动": "洞", "跳": "挑",
+    "移": "宜", "背": "被", "景": "境", "静": "净", "止": "只", "变": "便", "快": "块", "慢": "漫",
+    "停": "亭", "消": "销", "镜": "境", "头": "投", "星": "腥", "菱": "凌", "角": "脚", "渐": "惭",
+}  # fmt: skip
+_NEAR = {  # neighbours on the keyboard
+    "a": "s", "b": "v", "c": "x", "d": "f", "e": "r", "g": "h", "h": "j", "i": "o", "k": "l",
+    "l": "k", "m": "n", "n": "m", "o": "p", "p": "o", "q": "w", "r": "t", "s": "a", "t": "r",
+    "u": "y", "v": "b", "w": "e", "y": "u",
+}  # fmt: skip
+
+
+def mix(
+    pieces: Sequence[Piece], outline: Outline, draw: Draw, words: Words, *, share: float = 0.6
+) -> list[Piece]:
+    """Some words of looks and tones said in the other language, whose ``words`` are given."""
+    said = dict(slots(outline))
+    mixed = []
+    for piece in pieces:
+        names = {path.rpartition("/")[2] for path in piece.slots}
+        values = {said[path] for path in piece.slots}
+        table = words.get(next(iter(names)), {}) if len(names) == len(values) == 1 else {}
+        options = table.get(next(iter(values)), ()) if values else ()
+        if options and draw.chance(share):
+            mixed.append(dataclasses.replace(piece, text=_swap(piece.text, draw.pick(options))))
+        else:
+            mixed.append(piece)
+    return mixed
+
+
+def _swap(text: str, word: str) -> str:
+    """The word in place of the text, with the text's white space, and apart from Chinese."""
+    before = text[: len(text) - len(text.lstrip())]
+    after = text[len(text.rstrip()) :]
+    if word.isascii() and not text.isascii():
+        return f"{before or ' '}{word}{after or ' '}"
+    return f"{before}{word}{after}"
+
+
+def misspell(pieces: Sequence[Piece], draw: Draw) -> list[Piece]:
+    """One to three slips: letters swapped, left out, doubled or mistaken; characters confused."""
+    found = [(n, at) for n, piece in enumerate(pieces) for at in _slips(piece.text)]
+    slipped = [piece.text for piece in pieces]
+    for _ in range(1 + int(draw.rng.random() * 3)):
+        if not found:
+            break
+        n, at = found.pop(int(draw.rng.random() * len(found)))
+        found = [(m, b) for m, b in found if m != n]  # one in a piece: offsets stay right
+        slipped[n] = _slip(slipped[n], at, draw)
+    return [
+        dataclasses.replace(piece, text=text) for piece, text in zip(pieces, slipped, strict=True)
+    ]
+
+
+def _slips(text: str) -> list[int]:
+    """Where a slip may be: inside of words of five letters and more, or at a confusable sign."""
+    places = [at for at, sign in enumerate(text) if sign in _ALIKE]
+    start = 0
+    for at in range(len(text) + 1):
+        if at == len(text) or not (text[at].isascii() and text[at].isalpha()):
+            if at - start >= 5:
+                places += range(start + 1, at - 2)  # the first and last letters mostly stay
+            start = at + 1
+    return places
+
+
+def _slip(text: str, at: int, draw: Draw) -> str:
+    if text[at] in _ALIKE:
+        return text[:at] + _ALIKE[text[at]] + text[at + 1 :]
+    way = int(draw.rng.random() * 4)
+    if way == 0:
+        return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
+    if way == 1:
+        return text[:at] + text[at + 1 :]
+    if way == 2:
+        return text[: at + 1] + text[at:]
+    return text[:at] + _NEAR.get(text[at].lower(), text[at]) + text[at + 1 :]

@@ -1,0 +1,176 @@
+"""The screenwriter: a trained planner, ready to be asked. Prompt, and picture, in; script out."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from jaxvid import config as configs
+from jaxvid import grammar, training
+from jaxvid.config import PlannerRun
+from jaxvid.data import tokenizer
+from jaxvid.data.transforms import fit
+from jaxvid.io.weights import check_weights, read_weights, write_weights
+from jaxvid.models.planner import PICTURE, STRIDE, Planner, sample
+from jaxvid.outline import Outline, stated
+from jaxvid.parallel import compile_function
+from jaxvid.script import Script, Span
+from jaxvid.staging import script_paths, stage
+from jaxvid.typing import Params
+
+SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
+FAINT = 0.35  # of the greatest weight: places beside it that belong to a span
+
+
+@dataclasses.dataclass(frozen=True)
+class Draft:
+    """What was read out of a prompt: ``spans`` name slots of the outline, ``script`` is staged."""
+
+    prompt: str
+    outline: Outline
+    script: Script
+    spans: tuple[Span, ...]
+    logp: float  # of the outline under the sampling distribution
+
+
+class Screenwriter:
+    """Reads prompts with a planner, stages what it read. See ``load``."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        params: Params,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        batch: int = 1,
+    ) -> None:
+        """``temperature`` 0 takes the likeliest reading; ``batch`` prompts are read at once."""
+        self._params, self._length, self._batch = params, planner.text_length, batch
+        self._read = compile_function(
+            lambda params, text, image, key: sample(
+                planner, params, text, image, key, temperature=temperature, top_p=top_p
+            )
+        )
+
+    def write(
+        self,
+        prompt: str,
+        *,
+        image: np.ndarray | None = None,
+        seed: int = 0,
+        frames: int = 16,
+        fps: float = 8.0,
+        size: tuple[int, int] = (32, 32),
+    ) -> Draft:
+        """One prompt's draft; ``seed`` fills what it leaves open. ``frames`` are those of a shot.
+
+        ``image`` (H,W,3) uint8, cut to a square, gives looks and places. Raises UserError for an
+        empty or too long prompt.
+        """
+        images = None if image is None else [image]
+        return self.write_all([prompt], images=images, seed=seed, frames=frames, fps=fps, size=size)[0]  # fmt: skip
+
+    def write_all(
+        self,
+        prompts: Sequence[str],
+        *,
+        images: Sequence[np.ndarray | None] | None = None,
+        seed: int = 0,
+        frames: int = 16,
+        fps: float = 8.0,
+        size: tuple[int, int] = (32, 32),
+    ) -> list[Draft]:
+        """Drafts of many prompts; each depends on its own prompt, picture and seed alone when read
+        greedily."""
+        prompts = [tokenizer.check_prompt(prompt, self._length) for prompt in prompts]
+        drafts: list[Draft] = []
+        for start in range(0, len(prompts), self._batch):
+            part = prompts[start : start + self._batch]
+            text = np.zeros((self._batch, self._length), np.int32)
+            image = np.zeros((self._batch, PICTURE, PICTURE, 3), np.uint8)
+            for n, prompt in enumerate(part):
+                text[n] = tokenizer.encode(prompt, self._length)
+                if images is not None and (picture := images[start + n]) is not None:
+                    image[n] = fit(picture[None], PICTURE)[0]
+            key = jax.random.fold_in(jax.random.key(seed), start)
+            read = jax.device_get(self._read(self._params, text, image, key))
+            for n, prompt in enumerate(part):
+                outline = grammar.decode(read.tokens_BS[n])
+                script = stage(outline, seed, frames=frames, fps=fps, size=size)
+                spans = point(prompt, outline, read.weights_BSM[n])
+                said = script_paths(outline, script)
+                named = [dataclasses.replace(s, slot=said[s.slot]) for s in spans if s.slot in said]
+                script = dataclasses.replace(script, prompt=prompt, spans=tuple(named))
+                logp = float(read.logp_BS[n].sum())
+                drafts.append(Draft(prompt, outline, script, spans, logp))
+        return drafts
+
+
+def point(prompt: str, outline: Outline, weights_SM: np.ndarray) -> tuple[Span, ...]:
+    """For each slot that the outline states, the characters of the prompt it was read from.
+
+    The place of greatest weight (four bytes each) and its neighbours of similar weight, widened to
+    whole words or cut to whole Chinese characters.
+    """
+    ends = np.cumsum([0, *(len(char.encode()) for char in prompt)])  # bytes before each character
+    said = stated(outline)
+    spans = []
+    for s, (_, _, path) in enumerate(grammar.spell(outline)):
+        if path not in said:
+            continue
+        weights_M = weights_SM[s]
+        first = last = int(weights_M.argmax())
+        while first > 0 and weights_M[first - 1] > FAINT * weights_M.max():
+            first -= 1
+        while last + 1 < len(weights_M) and weights_M[last + 1] > FAINT * weights_M.max():
+            last += 1
+        middle = (ends[:-1] + ends[1:]) / 2
+        inside = np.flatnonzero((middle >= first * STRIDE) & (middle <= (last + 1) * STRIDE))
+        if len(inside):
+            spans.append(_words(prompt, path, int(inside[0]), int(inside[-1]) + 1))
+    return tuple(spans)
+
+
+def _words(prompt: str, path: str, start: int, end: int) -> Span:
+    """The span widened to whole words of letters, without space and punctuation at its ends."""
+
+    def letter(at: int) -> bool:
+        return prompt[at].isascii() and prompt[at].isalnum()
+
+    while end - start > 1 and not prompt[start].isalnum():
+        start += 1
+    while end - start > 1 and not prompt[end - 1].isalnum():
+        end -= 1
+    while start > 0 and letter(start) and letter(start - 1):
+        start -= 1
+    while end < len(prompt) and letter(end - 1) and letter(end):
+        end += 1
+    return Span(path, start, end)
+
+
+def load(run: str | pathlib.Path | None = None, *, batch: int = 1) -> Screenwriter:
+    """The screenwriter of a run folder, whose planner is in ``planner/``, or of a file of exported
+    weights; None: the one that comes with jaxvid. Raises UserError where there is none."""
+    path = SHIPPED if run is None else pathlib.Path(run)
+    if path.suffix == ".safetensors":
+        params, config = read_weights(path)
+        planner_run = configs.from_json(PlannerRun, config)
+        planner = training.make_planner(planner_run)
+        like = jax.eval_shape(lambda: training.build_planner(planner_run, abstract=True)[1].params)
+        check_weights(path, params, like)
+        return Screenwriter(planner, params, batch=batch)
+    planner, state, _ = training.load_planner(path / "planner")
+    return Screenwriter(planner, state.ema, batch=batch)
+
+
+def export(run: str | pathlib.Path, out: str | pathlib.Path) -> pathlib.Path:
+    """Writes the planner of a run folder as one file of weights, which ``load`` reads.
+
+    Raises UserError where there is no planner, or the file cannot be written.
+    """
+    folder = pathlib.Path(run) / "planner"
+    _, state, planner_run = training.load_planner(folder)
+    return write_weights(out, jax.device_get(state.ema), config=configs.to_json(planner_run))

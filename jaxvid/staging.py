@@ -1,0 +1,357 @@
+"""Staging: from an outline, which holds what was said, to a whole script; a seed fills the rest.
+
+Looks that were not described are drawn, colours apart from each other; places, travels and paths
+are drawn so that what was said holds: everything stays inside the frame, motions can be seen, one
+actor does not hide the other, "to the left of" is to the left, "towards" leads there. Lengths are
+shares of the frame unless said to be in steps of the grid, 1/32 of it.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvid.outline import ANY, AT, GRID, TO, Look, Outline, Part, Take
+from jaxvid.script import (
+    BACKGROUNDS,
+    COLORS,
+    DIRECTIONS,
+    EXTENTS,
+    KINDS,
+    MOTIONS,
+    SIZES,
+    Actor,
+    Box,
+    Entity,
+    Scene,
+    Script,
+    Shot,
+    path,
+)
+
+AT_LEAST = 4  # steps of travel: less is hard to see
+TRAVEL = {"slow": (4, 7), "normal": (8, 16), "fast": (14, 20)}  # least and most, in steps
+RADIUS = {"slow": (4, 5), "normal": (5, 9), "fast": (7, 9)}  # of an orbit
+MOVING = tuple(motion for motion in MOTIONS if motion != "still")
+ZONES = {"left": (0, 13), "top": (0, 13), "center": (13, 19), "right": (19, 32), "bottom": (19, 32)}
+APART = 5  # steps between centres for one to be to the left of the other, or above it
+HIDDEN = (0.3, 0.6)  # at most of the rear box behind the front one: mean, and in any frame
+TRIES = 60  # placements of a take; the best is taken where none is perfect
+_TIMES = np.linspace(0, 1, 16)
+_UNITS = {name: np.array(step) / np.hypot(*step) for name, step in DIRECTIONS.items()}
+
+
+class _Leg(NamedTuple):
+    """One motion over a stretch of a take: ``travel`` in steps, widths at its start and end."""
+
+    motion: str
+    travel: int
+    widths: tuple[float, float]
+
+    @property
+    def reach(self) -> tuple[int, int, int, int]:
+        """How far the centre goes from where it starts, in steps: least x, most x, least y..."""
+        if self.motion == "orbit":  # the start is the top of the circle
+            return -self.travel, self.travel, 0, 2 * self.travel
+        dx, dy = self.travel * _unit(self.motion)
+        return min(dx, 0), max(dx, 0), min(dy, 0), max(dy, 0)
+
+    @property
+    def end(self) -> np.ndarray:
+        """Where the centre is in the end, from where it starts, in steps."""
+        goes = self.motion in DIRECTIONS
+        return self.travel * _unit(self.motion) * goes
+
+
+def _unit(motion: str) -> np.ndarray:
+    return np.array(DIRECTIONS.get(motion, {"bounce": (0, -1)}.get(motion, (0, 0))))
+
+
+def stage(
+    outline: Outline,
+    seed: int | np.random.Generator,
+    *,
+    frames: int = 16,
+    fps: float = 8.0,
+    size: tuple[int, int] = (32, 32),
+) -> Script:
+    """The script of an outline; the same seed gives the same script on any machine.
+
+    ``frames`` are those of a take, ``size`` is height and width in pixels; neither changes what
+    happens. What contradicts itself (left of it, in the right corner) is held as far as possible;
+    places from a picture are moved only where a motion would lead out of the frame.
+    """
+    rng = np.random.default_rng(seed) if isinstance(seed, int) else seed
+    looks = fill_looks(outline.looks, rng)
+    entities = [Entity(f"e{n}", look.kind, look.color, look.size) for n, look in enumerate(looks)]
+    scenes: list[Scene] = []
+    background = ""
+    for i, take in enumerate(outline.takes):
+        background = _background(take, background, rng)
+        link = take.link if i + 1 < len(outline.takes) else "cut"
+        shot = Shot(frames, _act(take, looks, rng), camera=take.camera, transition=link)
+        if scenes and scenes[-1].background == background:
+            scenes[-1] = Scene(background, (*scenes[-1].shots, shot))
+        else:
+            scenes.append(Scene(background, (shot,)))
+    return Script(tuple(entities), tuple(scenes), fps=fps, size=size)
+
+
+def fill_looks(looks: Sequence[Look], rng: np.random.Generator) -> list[Look]:
+    """Looks without ``any``: colours that nobody said are unlike those that others have."""
+    taken = {look.color for look in looks}
+    filled = []
+    for look in looks:
+        kind, size = (
+            _pick(rng, values) if said == ANY else said
+            for said, values in ((look.kind, KINDS), (look.size, SIZES))
+        )
+        color = look.color
+        if color == ANY:
+            color = _pick(rng, [c for c in COLORS if c not in taken])
+            taken.add(color)
+        filled.append(Look(kind, color, size))
+    return filled
+
+
+def _pick(rng: np.random.Generator, values: Sequence[str]) -> str:
+    return values[int(rng.random() * len(values))]
+
+
+def _background(take: Take, before: str, rng: np.random.Generator) -> str:
+    if take.tone == ANY == take.pattern and before:
+        return before
+    fits = [
+        name
+        for name in BACKGROUNDS
+        for tone, _, pattern in [name.partition("_")]
+        if take.tone in (ANY, tone) and take.pattern in (ANY, pattern)
+    ]
+    return _pick(rng, fits)
+
+
+def _act(take: Take, looks: Sequence[Look], rng: np.random.Generator) -> tuple[Actor, ...]:
+    """The actors of a take, placed so that the relations hold; the best of some tries."""
+    best, least = None, math.inf
+    for _ in range(TRIES):
+        placed, wrong = _place(take, looks, rng)
+        if wrong < least:
+            best, least = placed, wrong
+        if wrong == 0:
+            break
+    assert best is not None
+    return best
+
+
+def _place(
+    take: Take, looks: Sequence[Look], rng: np.random.Generator
+) -> tuple[tuple[Actor, ...], float]:
+    """A try, and by how much what was said is missed."""
+    motions = [_pick(rng, MOVING) if p.motion == ANY else p.motion for p in take.parts]
+    centres, chosen, wrong = [], [], 0.0
+    for part, motion in zip(take.parts, motions, strict=True):
+        legs = _legs(part, "right" if motion in TO else motion, rng)  # turned below
+        centre, missed = _centre(part, looks[part.who].size, legs, rng)
+        centres.append(centre)
+        chosen.append(legs)
+        wrong += missed
+    for n, motion in enumerate(motions):
+        if motion in TO:
+            way = (centres[1 - n] - centres[n]) * (1 if motion == "towards" else -1)
+            legs, missed = _follow(chosen[n], way, centres[n], looks[take.parts[n].who].size)
+            chosen[n] = legs
+            wrong += missed
+    order = [1, 0] if take.depth == "front" else [0, 1]
+    actors = [
+        _actors(part, looks[part.who].size, legs, centre, z=order[n])
+        for n, (part, legs, centre) in enumerate(zip(take.parts, chosen, centres, strict=True))
+    ]
+    if len(actors) > 1:
+        wrong += _beside(take.side, centres) + _hidden(*(actors[n] for n in order))
+    return tuple(actor for part in actors for actor in part), wrong
+
+
+def _legs(part: Part, motion: str, rng: np.random.Generator) -> list[_Leg]:
+    """What a part does, one motion or two; the second half of the take has half the time."""
+    goes_on = part.then in ("none", "gone", part.motion)
+    motions = [motion] if goes_on else [motion, part.then]
+    share = 1 if part.then == "none" else 2
+    if motions[-1] == "zoom_in" and motions[0] not in ("zoom_in", "zoom_out"):
+        widths = [0.5, 0.5, 1.0]
+    else:
+        widths = [0.5 if motions[0] == "zoom_in" else 1.0]
+        for name in motions:
+            widths.append({"zoom_in": 1.0, "zoom_out": 0.5}.get(name, widths[-1]))
+    legs = []
+    for n, name in enumerate(motions):
+        least, most = (RADIUS if name == "orbit" else TRAVEL)[part.speed]
+        travel = max(AT_LEAST, int(rng.integers(least, most + 1)) // share)
+        travels = name in DIRECTIONS or name in ("bounce", "orbit")
+        legs.append(_Leg(name, travel if travels else 0, (widths[n], widths[n + 1])))
+    return legs
+
+
+def _span(legs: Sequence[_Leg], size: str) -> tuple[int, int, int, int]:
+    """First centres that keep every leg inside the frame, in steps: lowest and highest x, then y.
+
+    Empty (lowest over highest) where the legs are too long for the frame.
+    """
+    low = math.ceil(EXTENTS[size] / 2 * GRID - 1e-9)
+    reach, at = np.zeros(4, int), np.zeros(2, int)
+    for leg in legs:
+        here = np.array(leg.reach) + np.repeat(at, 2)
+        reach[[0, 2]] = np.minimum(reach[[0, 2]], here[[0, 2]])
+        reach[[1, 3]] = np.maximum(reach[[1, 3]], here[[1, 3]])
+        at = at + leg.end
+    return low - reach[0], GRID - low - reach[1], low - reach[2], GRID - low - reach[3]
+
+
+def _shorten(legs: list[_Leg], size: str, least: int = AT_LEAST) -> None:
+    """Takes travel off the longest leg, in place, until the legs fit into the frame."""
+    while True:
+        x_low, x_high, y_low, y_high = _span(legs, size)
+        if x_low <= x_high and y_low <= y_high:
+            return
+        n = max(range(len(legs)), key=lambda n: legs[n].travel)
+        if legs[n].travel <= least:
+            return
+        legs[n] = legs[n]._replace(travel=legs[n].travel - 1)
+
+
+def _centre(
+    part: Part, size: str, legs: list[_Leg], rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """A first centre in steps, inside the zones that were said where the legs allow it.
+
+    Legs get shorter for that, in place, down to what can still be seen.
+    """
+    _shorten(legs, size)
+    centre, wrong = np.zeros(2, int), 0.0
+    for axis, said in enumerate((part.x, part.y)):
+        zone = (int(said), int(said)) if said in AT else ZONES.get(said)
+        low, high = _span(legs, size)[2 * axis : 2 * axis + 2]
+        while zone and (low > zone[1] or high < zone[0]):  # the way leads out of the zone's frame
+            n = max(range(len(legs)), key=lambda n: legs[n].travel)
+            if legs[n].travel <= AT_LEAST:
+                break
+            legs[n] = legs[n]._replace(travel=legs[n].travel - 1)
+            low, high = _span(legs, size)[2 * axis : 2 * axis + 2]
+        if zone:
+            wrong += max(0, low - zone[1], zone[0] - high)
+            low, high = (int(np.clip(end, low, high)) for end in zone)
+        centre[axis] = int(rng.integers(low, max(low, high) + 1))
+    return centre, wrong
+
+
+def _follow(
+    legs: list[_Leg], way_2: np.ndarray, centre_2: np.ndarray, size: str
+) -> tuple[list[_Leg], float]:
+    """The first leg turned to the nearest of the eight directions, as long as the frame allows."""
+    length = float(np.hypot(*way_2))
+    name = max(_UNITS, key=lambda name: _UNITS[name] @ way_2)
+    turned = [legs[0]._replace(motion=name), *legs[1:]]
+    for travel in range(max(AT_LEAST, legs[0].travel), AT_LEAST - 1, -1):
+        turned[0] = turned[0]._replace(travel=travel)
+        x_low, x_high, y_low, y_high = _span(turned, size)
+        if x_low <= centre_2[0] <= x_high and y_low <= centre_2[1] <= y_high:
+            # 22.5 degrees off is the worst for eight directions; near is no direction at all
+            return turned, 0.0 if length >= AT_LEAST + 1 else 2.0
+    return legs, 100.0
+
+
+def _actors(
+    part: Part, size: str, legs: Sequence[_Leg], centre_2: np.ndarray, *, z: int
+) -> tuple[Actor, ...]:
+    """A part as actors, one for each leg, over its stretch of the take."""
+    actors, at = [], centre_2
+    shares = len(legs) if part.then != "gone" else 2
+    for n, leg in enumerate(legs):
+        if leg.motion == "orbit":
+            other = at + np.array([0, leg.travel])
+        else:
+            other = at + leg.travel * _unit(leg.motion)
+        start, end = (
+            _box(c, EXTENTS[size] * w) for c, w in zip((at, other), leg.widths, strict=True)
+        )
+        enter, leave = n / shares, (n + 1) / shares
+        actors.append(Actor(f"e{part.who}", leg.motion, start, end, z, enter=enter, exit=leave))
+        at = at + leg.end
+    return tuple(actors)
+
+
+def _box(centre_2: np.ndarray, side: float) -> Box:
+    # Six decimals hold steps and extents exactly, and keep the JSON short.
+    x, y = (round(float(c) / GRID - side / 2, 6) for c in centre_2)
+    return (x, y, round(side, 6), round(side, 6))
+
+
+def _beside(side: str, centres: Sequence[np.ndarray]) -> float:
+    """By how many steps ``side`` is missed."""
+    if side == ANY:
+        return 0.0
+    dx, dy = centres[1] - centres[0]
+    gap = {"left": dx, "right": -dx, "above": dy, "below": -dy}[side]
+    return float(max(0, APART - gap))
+
+
+def _hidden(back: tuple[Actor, ...], front: tuple[Actor, ...]) -> float:
+    """0 if enough of the rear part shows: they may pass, but one must not hide the other."""
+    back_T4, front_T4 = _route(back), _route(front)
+    gap_T2 = np.abs(back_T4[:, :2] - front_T4[:, :2])
+    reach_T2 = (back_T4[:, 2:] + front_T4[:, 2:]) / 2
+    both_T2 = np.clip(reach_T2 - gap_T2, 0, np.minimum(back_T4[:, 2:], front_T4[:, 2:]))
+    hidden_T = both_T2.prod(1) / back_T4[:, 2:].prod(1)
+    mean, worst = HIDDEN
+    return float(max(0.0, hidden_T.mean() - mean) + max(0.0, hidden_T.max() - worst))
+
+
+def _route(actors: tuple[Actor, ...]) -> np.ndarray:
+    """Boxes of a part over the whole take, (16, 4)."""
+    if len(actors) == 1:
+        return path(actors[0], np.minimum(_TIMES / actors[0].exit, 1.0))
+    half = len(_TIMES) // 2
+    return np.concatenate([path(actor, np.linspace(0, 1, half)) for actor in actors])
+
+
+def script_paths(outline: Outline, script: Script) -> dict[str, str]:
+    """Where in its staged script each slot of an outline went: path to path."""
+    names = [(a, b) for a, scene in enumerate(script.scenes) for b in range(len(scene.shots))]
+    paths = {
+        f"looks/{n}/{slot}": f"entities/{n}/{slot}"
+        for n in range(len(outline.looks))
+        for slot in ("kind", "color", "size")
+    }
+    for i, (take, (a, b)) in enumerate(zip(outline.takes, names, strict=True)):
+        scene, shot = f"scenes/{a}", f"scenes/{a}/shots/{b}"
+        paths |= {f"takes/{i}/{slot}": f"{scene}/background" for slot in ("tone", "pattern")}
+        paths |= {f"takes/{i}/camera": f"{shot}/camera", f"takes/{i}/link": f"{shot}/transition"}
+        at = 0
+        for n, part in enumerate(take.parts):
+            legs = 1 if part.then in ("none", "gone", part.motion) else 2
+            here, last = f"{shot}/actors/{at}", f"{shot}/actors/{at + legs - 1}"
+            then = f"{last}/exit" if part.then == "gone" else f"{last}/motion"
+            slots = {"motion": f"{here}/motion", "then": then, "speed": f"{here}/to"}
+            slots |= {"x": f"{here}/from", "y": f"{here}/from"}
+            paths |= {f"takes/{i}/parts/{n}/{slot}": path for slot, path in slots.items()}
+            at += legs
+        paths |= {f"takes/{i}/depth": f"{shot}/actors/0/z"}
+        paths |= {f"takes/{i}/side": f"{shot}/actors/0/from"}
+    return paths
+
+
+def outline_of(script: Script, scene: int = 0, shot: int = 0) -> Outline:
+    """What one shot shows, as a scene's caption would say it: its looks, how each first moves, and
+    its background. Paths by key positions are some motion; an empty shot cannot be said."""
+    entities = {entity.id: entity for entity in script.entities}
+    looks: dict[str, Look] = {}
+    motions = []
+    for actor in sorted(script.scenes[scene].shots[shot].actors, key=lambda a: (a.z, a.enter)):
+        if actor.entity not in looks:
+            entity = entities[actor.entity]
+            looks[actor.entity] = Look(entity.kind, entity.color, entity.size)
+            motions.append(actor.motion if actor.motion in MOTIONS else ANY)
+    background = script.scenes[scene].background
+    tone, _, pattern = (background if isinstance(background, str) else "any_any").partition("_")
+    parts = tuple(Part(n, motion) for n, motion in enumerate(motions))
+    return Outline(tuple(looks.values()), (Take(parts, tone, pattern),))
