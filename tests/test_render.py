@@ -5,9 +5,22 @@ import colorsys
 import numpy as np
 import pytest
 
-from jaxvid.data.render import background, render
-from jaxvid.script import BACKGROUNDS, EXTENTS, KINDS, Actor, Entity, Scene, Script, Shot
+from jaxvid.data.render import background, render, render_shot
+from jaxvid.script import (
+    BACKGROUNDS,
+    EXTENTS,
+    KINDS,
+    Actor,
+    Entity,
+    Fill,
+    Picture,
+    Scene,
+    Script,
+    Shot,
+    tracks,
+)
 from jaxvid.shapes import PALETTE
+from jaxvid.typing import UserError
 
 
 def box(x: float, y: float, width: float) -> tuple[float, float, float, float]:
@@ -135,3 +148,47 @@ def test_backgrounds_cannot_be_spoilt() -> None:
 def test_extents_are_told_apart_at_32_pixels() -> None:
     widths = sorted(EXTENTS.values())
     assert min(b / a for a, b in zip(widths, widths[1:], strict=False)) > 1.35
+
+
+def test_a_shot_is_its_part_of_the_whole() -> None:
+    shots = one(frames=4).scenes[0].shots[0], one(motion="bounce", frames=3).scenes[0].shots[0]
+    both = Script(one().entities, (Scene("dark_grid", shots[:1]), Scene("warm_noise", shots)))
+    whole = render(both, resolution=(24, 40))
+    parts = [render_shot(both, i, j, size=(24, 40)) for i, j in ((0, 0), (1, 0), (1, 1))]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    assert render_shot(both, 0, 0, frames=7).shape == (7, 32, 32, 3)
+
+
+def placed(place: str | Fill | Picture) -> Script:
+    return Script(one().entities, (Scene(place, one().scenes[0].shots),))
+
+
+def test_a_fill_is_painted_and_a_picture_has_to_be_given() -> None:
+    video = render(placed(Fill((10, 200, 30))))
+    assert (video[:, 0] == (10, 200, 30)).all()
+    with pytest.raises(UserError, match=r"scenes\[0\].background: 'sea.png' .*backdrop") as caught:
+        render_shot(placed(Picture("sea.png")), 0, 0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_a_backdrop_stands_behind_the_actors(frames: int) -> None:
+    backdrop = np.random.default_rng(0).integers(0, 256, (frames, 32, 32, 3), np.uint8)
+    video = render_shot(placed(Picture("sea.png")), 0, 0, backdrop=backdrop)
+    behind = np.broadcast_to(backdrop, video.shape)
+    untouched = ~changed(one(), 32)
+    np.testing.assert_array_equal(video[untouched], behind[untouched])
+    named = (background("dark_plain", 32, 32)[None] + 0.5).astype(np.uint8)
+    np.testing.assert_array_equal(
+        render_shot(placed(Picture("sea.png")), 0, 0, backdrop=named), render(one())
+    )
+
+
+def test_an_actor_is_drawn_only_while_it_is_on_screen() -> None:
+    actor = Actor("e0", "right", box(0.3, 0.5, 0.4), box(0.7, 0.5, 0.4), enter=0.25, exit=0.75)
+    script = Script(one().entities, (Scene("dark_plain", (Shot(16, (actor,)),)),))
+    seen = changed(script, 32).any((1, 2))
+    np.testing.assert_array_equal(seen, tracks(script).visible_TN[:, 0] > 0)
+    assert 0 < seen.sum() < 16
+    apart = Script(one().entities, (Scene("dark_plain", (Shot(16),)),))
+    np.testing.assert_array_equal(render(script)[~seen], render(apart)[~seen])

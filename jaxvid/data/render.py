@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from jaxvid import shapes
-from jaxvid.script import BACKGROUNDS, KINDS, Script, tracks
+from jaxvid.script import KINDS, Fill, Picture, Script, tracks
 from jaxvid.shapes import PALETTE
+from jaxvid.typing import UserError
 
-__all__ = ["BACKGROUND_TONES", "PALETTE", "background", "render"]
+__all__ = ["BACKGROUND_TONES", "PALETTE", "background", "render", "render_shot"]
 
 # tone -> sRGB of the plain background and of its accent (lower end of the gradient, lines, dark of
 # the texture). Low saturation throughout, so that a saturated entity stands out on all of them.
@@ -36,7 +37,7 @@ def render(
     resolution: int | tuple[int, int] | None = None,
     frames: int | None = None,
 ) -> UInt8[np.ndarray, "T H W 3"]:
-    """The clip of a script: all its shots, joined in order.
+    """The clip of a script: all its shots, cut to cut, as a camera sees them that stands still.
 
     Args:
       resolution: pixels, a number for a square or (height, width); the script's ``size`` if None.
@@ -54,23 +55,65 @@ def render(
             first, last = (round(n * total / script.frames) for n in (done, done + shot.frames))
             done += shot.frames
             if last > first:
-                clips.append(_render_shot(script, i, j, last - first, (H, W)))
+                clips.append(render_shot(script, i, j, size=(H, W), frames=last - first))
     return np.concatenate(clips) if len(clips) > 1 else clips[0]
 
 
-def _render_shot(script: Script, i: int, j: int, frames: int, size: tuple[int, int]) -> np.ndarray:
-    boxes_TN4, visible_TN, attributes_N3, place = tracks(script, i, j, frames=frames)
-    canvas_THWC = np.repeat(background(BACKGROUNDS[int(place) - 1], *size)[None], frames, axis=0)
+def render_shot(
+    script: Script,
+    scene: int,
+    shot: int,
+    *,
+    size: tuple[int, int] | None = None,
+    frames: int | None = None,
+    backdrop: UInt8[np.ndarray, "S H W 3"] | None = None,
+) -> UInt8[np.ndarray, "T H W 3"]:
+    """The clip of one shot, as a camera sees it that stands still.
+
+    Args:
+      scene: its position in the script; ``shot``: its position in the scene.
+      size: height and width in pixels; the script's own if None.
+      frames: resamples the shot to another length; its own if None.
+      backdrop: what stands behind the actors instead of the scene's background, in that size: a
+        frame for each frame of the shot, or one for all.
+
+    Returns:
+      sRGB from 0 to 255. Raises UserError for a scene before a picture without a ``backdrop``.
+    """
+    boxes_TN4, visible_TN, attributes_N3, _ = tracks(script, scene, shot, frames=frames)
+    if backdrop is None:
+        backdrop_SHWC = _backdrop(script, scene, *(size or script.size))[None]
+    else:
+        backdrop_SHWC = backdrop.astype(np.float32)
+    T, (H, W) = len(boxes_TN4), size or script.size
+    canvas_THWC = np.broadcast_to(backdrop_SHWC, (T, H, W, 3)).copy()
     for n, (kind, color, _) in enumerate(attributes_N3):
-        if kind and visible_TN[:, n].any():
-            _draw(canvas_THWC, KINDS[kind - 1], PALETTE[color - 1], boxes_TN4[:, n])
+        on_T = np.flatnonzero(visible_TN[:, n])
+        if kind and len(on_T):
+            _draw(canvas_THWC, KINDS[kind - 1], PALETTE[color - 1], boxes_TN4[on_T, n], on_T)
     return (canvas_THWC + np.float32(0.5)).astype(np.uint8)
 
 
-def _draw(canvas_THWC: np.ndarray, kind: str, rgb_3: np.ndarray, box_T4: np.ndarray) -> None:
-    """Blends one actor into the clip, in place; only the pixels around its box are touched."""
+def _backdrop(script: Script, scene: int, H: int, W: int) -> np.ndarray:
+    """What stands behind the actors of a scene, (H,W,3) float32; UserError for a picture."""
+    place = script.scenes[scene].background
+    if isinstance(place, Fill):
+        return np.full((H, W, 3), place.color, np.float32)
+    if isinstance(place, Picture):
+        raise UserError(
+            f"script: scenes[{scene}].background: {place.image!r} is not drawn here; "
+            "give it as backdrop, or name a background"
+        )
+    return background(place, H, W)
+
+
+def _draw(
+    canvas_THWC: np.ndarray, kind: str, rgb_3: np.ndarray, box_T4: np.ndarray, on_T: np.ndarray
+) -> None:
+    """Blends one actor into the frames ``on_T`` of a clip, in place; only around its box."""
     _, H, W, _ = canvas_THWC.shape
     patch = shapes.patch(box_T4, H, W)
+    at = (on_T[:, None, None], *patch.at[1:])
     distance_Thw = patch.distance_Thw(kind)
     alpha_Thw = patch.coverage_Thw(distance_Thw)
     top, bottom = _LIGHT
@@ -80,8 +123,8 @@ def _draw(canvas_THWC: np.ndarray, kind: str, rgb_3: np.ndarray, box_T4: np.ndar
     light_Thw = light_Th[:, :, None] * rim_Thw
     color_ThwC = np.minimum(light_Thw[..., None] * rgb_3.astype(np.float32), 255)
 
-    under_ThwC = canvas_THWC[patch.at]
-    canvas_THWC[patch.at] = under_ThwC + alpha_Thw[..., None] * (color_ThwC - under_ThwC)
+    under_ThwC = canvas_THWC[at]
+    canvas_THWC[at] = under_ThwC + alpha_Thw[..., None] * (color_ThwC - under_ThwC)
 
 
 @functools.lru_cache(maxsize=64)
