@@ -1,0 +1,35 @@
+"""The animatic: a whole script drawn without a network, with its cameras and transitions."""
+
+import pathlib
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxvid.assets import read_backdrop
+from jaxvid.data.render import render_shot
+from jaxvid.script import Picture, Script
+from jaxvid.video.compose import film, move
+
+
+def animatic(
+    script: Script, *, folder: pathlib.Path | None = None, size: tuple[int, int] | None = None
+) -> UInt8[np.ndarray, "T H W 3"]:
+    """All shots of a script in their order, exactly ``script.frames`` frames of sRGB.
+
+    ``folder`` is where the script's pictures are, ``size`` height and width in pixels, the script's
+    own if None. Narration is not drawn; see ``video.subtitles``. Raises UserError for a picture
+    that cannot be used.
+    """
+    size = size or script.size
+    shots, transitions = [], []
+    for i, scene in enumerate(script.scenes):
+        for j, shot in enumerate(scene.shots):
+            backdrop_SHWC = None
+            if isinstance(scene.background, Picture):
+                backdrop_SHWC = read_backdrop(
+                    folder, scene.background.image, size=size, frames=shot.frames, fps=script.fps
+                )
+            clip_THWC = render_shot(script, i, j, size=size, backdrop=backdrop_SHWC)
+            shots.append(move(clip_THWC, shot.camera))
+            transitions.append(shot.transition)
+    return film(shots, transitions)
