@@ -149,7 +149,8 @@ def _transition(shot: Shot, after: Shot | None, at: str) -> Iterator[Finding]:
     if shot.transition == "cut":
         return
     if after is None:
-        yield Finding(f"{at}.transition", f"{shot.transition} to nothing: no shot follows", "use cut")
+        problem = f"{shot.transition} to nothing, for no shot follows"
+        yield Finding(f"{at}.transition", problem, "use cut")
     elif after.frames < MIX:
         problem = f"the next shot is too short for a {shot.transition}"
         yield Finding(f"{at}.transition", problem, f"give that {MIX} frames or more, or cut")
