@@ -1,0 +1,379 @@
+"""Chinese wording of an outline, in pieces that know what they state.
+
+A sentence form is a string: Chinese characters and marks stand for themselves and each Latin letter
+for a phrase that is built when its turn comes, so that what was named first is known thereafter.
+Capitals speak of the first part of a shot (in a group, of both), small letters of the second:
+
+    N noun, or a reference to a known one    U the same, with a measure word, never a pronoun
+    Z noun, its adjectives behind it         M noun that its verb phrase modifies
+    D two alike   E two alike, modified      J both, joined by "and"   A "both", "together"
+    P place with its preposition   L place without   V verb phrase   H "just now"
+    F first motion, with its speed   T motion of the second half   X the whole clause
+    R where it is to the other part   Q all that is left to say of it
+    G on the background   B what the background is   I clause with the background in it
+    K the camera   W what the parts do   S the whole shot   C transition   Y ordinal of the shot
+"""
+
+import functools
+import re
+from collections.abc import Callable
+
+from jaxvid.data import chinese_words as w
+from jaxvid.data.chinese_nouns import Cast, backdrop, on_ground, sides
+from jaxvid.data.pieces import Draw, Piece
+from jaxvid.outline import ANY, DEFAULTS, TO, Outline, Part
+from jaxvid.script import DIRECTIONS
+
+WORDS = w.WORDS
+Parts = tuple[int, ...]  # indices of parts of a take: one of them, or both in a group
+
+
+def pieces(
+    outline: Outline, draw: Draw, *, picture: bool = False, plain: bool = False
+) -> list[Piece]:
+    """All that an outline states, in simplified Chinese, as pieces that concatenate to the text.
+
+    With ``picture`` the looks, places and background of the first take are seen, so they are not
+    said beyond what tells two looks apart, and a second look that stands still may be left out.
+    ``plain`` words it as a caption of a data set: no request and nothing idle.
+    """
+    return _Story(outline, draw, picture=picture, plain=plain).tell()
+
+
+@functools.cache
+def _split(form: str) -> tuple[str, ...]:
+    """A form as single letters and runs of glue."""
+    return tuple(re.findall("[A-Za-z]|[^A-Za-z]+", form))
+
+
+class _Story:
+    """A text in the making."""
+
+    def __init__(self, outline: Outline, draw: Draw, *, picture: bool, plain: bool) -> None:
+        self.takes, self.draw, self.picture, self.plain = outline.takes, draw, picture, plain
+        seen = len(self.takes[0].parts) if picture else 0
+        where = sides(self.takes[0]) if seen > 1 else {}
+        self.cast = Cast(outline.looks, draw, seen=seen, where=where, idle=not plain)
+        self.waiting = False  # the background, for a place in the clause
+        self.marks = str.maketrans(",.:;", draw.pick(w.MARKS))
+        self.leaves = False  # "from" a place was said: the next way is no "from ... to"
+        self.digits = draw.chance(0.3)
+
+    def fill(self, form: str, i: int, ks: Parts = (0,)) -> list[Piece]:
+        """A form of take ``i`` said."""
+        out: list[Piece] = []
+        for run in _split(form):
+            say = LETTERS.get(run.upper())
+            out += say(self, i, (1,) if run.islower() else ks) if say else [self.glue(run)]
+        return out
+
+    def glue(self, text: str) -> Piece:
+        return Piece(text.translate(self.marks))
+
+    def one(self, form: tuple[str, ...], i: int, ks: Parts = (0,)) -> list[Piece]:
+        """One of the forms said."""
+        return self.fill(self.draw.form(form), i, ks)
+
+    # The text and its shots.
+
+    def tell(self) -> list[Piece]:
+        many = len(self.takes) > 1
+        numbered = many and self.draw.chance(0.3)
+        self.shot = self.draw.pick(w.LABELS if numbered else w.SHOTS)
+        stop = self.draw.pick("..,;")
+        out = self.fill("Y:S", 0) if numbered else self.one(w.FIRST if many else ("S",), 0)
+        for i in range(1, len(self.takes)):
+            self.cast.cut(alone=len(self.takes[i - 1].parts) == 1)
+            forms = self.turn(i, numbered)
+            out.append(self.glue("." if forms is w.NEXT else stop))
+            out += self.one(forms, i)
+        if not self.plain:
+            out = self.asked(out)
+        ends = ("", ".") if self.plain else ("", "", ".", ".", "!")
+        return [*out, self.glue(self.draw.pick(ends))]
+
+    def turn(self, i: int, numbered: bool) -> tuple[str, ...]:
+        """Forms that lead to take ``i``."""
+        cut = self.takes[i - 1].link == "cut"
+        if numbered:
+            return ("Y:S",) if cut else ("CY:S",)
+        if not self.static(i, (0,)):
+            if cut and self.new(i, (0,)) and self.draw.chance(0.45):
+                return w.NEXT
+            if self.draw.chance(0.4):
+                return w.SUBJECT
+        return w.CUT if cut else w.SHIFT
+
+    def asked(self, out: list[Piece]) -> list[Piece]:
+        """Often the same as a request, or with an idle tail."""
+        forms: tuple[str, ...] = ("S",)
+        if self.draw.chance(0.35):
+            noun = len(self.takes) == 1 and out[0].text[0] in "一两2"
+            clause = noun and not any(piece.text[0] in ",\uff0c" for piece in out)
+            asks = (w.ASK, w.ASK_NOUN if noun else w.ASK, w.ASK_CLAUSE if clause else w.ASK)
+            forms = w.ASK_PICTURE if self.picture else self.draw.pick(asks)
+        head, _, tail = self.draw.form(forms).partition("S")
+        if self.draw.chance(0.04):
+            tail += self.draw.pick(w.TAILS)
+        return [*[self.glue(head)] * bool(head), *out, *[self.glue(tail)] * bool(tail)]
+
+    def link(self, i: int, ks: Parts) -> list[Piece]:
+        link = self.takes[i - 1].link
+        slots = () if link == "cut" else (f"takes/{i - 1}/link",)
+        return [Piece(self.draw.pick(w.LINKS[link]), slots)]
+
+    def ordinal(self, i: int, ks: Parts) -> list[Piece]:
+        return [Piece(self.shot.format(i + 1 if self.digits else w.NUMBERS[i]))]
+
+    def take(self, i: int, ks: Parts) -> list[Piece]:
+        """All of a shot."""
+        take = self.takes[i]
+        ground = (take.tone, take.pattern) != (ANY, ANY) and not self.seen(i)
+        moved = take.camera != DEFAULTS["camera"]
+        if ground:
+            return self.one(w.SCENERY if moved else w.BACKGROUND, i)
+        return self.one(w.CAMERA, i) if moved else self.core(i, ks)
+
+    def seen(self, i: int) -> bool:
+        """Whether a picture shows this take."""
+        return self.picture and i == 0
+
+    def camera(self, i: int, ks: Parts) -> list[Piece]:
+        words = self.draw.pick(w.CAMERAS[self.takes[i].camera])
+        return [Piece(self.draw.pick(w.LENSES) + words, (f"takes/{i}/camera",))]
+
+    def inside(self, i: int, ks: Parts) -> list[Piece]:
+        """The shot with the background in its first clause, or behind it where that has no room."""
+        self.waiting = True
+        out = self.core(i, ks)
+        if self.waiting:
+            self.waiting = False
+            out += self.fill(",B", i)
+        return out
+
+    # One part or two.
+
+    def core(self, i: int, ks: Parts) -> list[Piece]:
+        """What the parts of a take do."""
+        parts = self.takes[i].parts
+        if len(parts) == 1:
+            return self.clause(i, ks)
+        first, second = parts
+        fresh = self.new(i, (0,)) and self.new(i, (1,))
+        alike = fresh and self.cast.looks[first.who] == self.cast.looks[second.who]
+        if self.related(i) or first.motion in TO:
+            return self.relation(i, fresh)
+        if self.same(i) and self.draw.chance(0.85 if alike else 0.75):
+            return self.group(i, alike, fresh)
+        if self.seen(i) and self.draw.chance(0.5):
+            if second.motion == "still" and second.then == "none":
+                return self.clause(i, (0,))
+            if first.motion == "still" and first.then == "none":
+                return self.clause(i, (1,))
+        if alike and second.motion not in TO:
+            return self.one(w.ONE_OTHER, i)
+        return self.one(w.TWO_NEW if fresh else w.TWO, i)
+
+    def group(self, i: int, alike: bool, fresh: bool) -> list[Piece]:
+        """Two parts that do the same."""
+        idle = self.static(i, (0,))
+        if not (idle or alike or self.takes[i].parts[0].motion in TO) and self.draw.chance(0.15):
+            return self.one(w.ALSO, i)
+        forms: tuple[str, ...]
+        if alike:
+            forms = w.ALIKE_STATIC if idle else w.ALIKE
+        elif fresh:
+            forms = w.BOTH_NEW_STATIC if idle else w.BOTH_NEW
+        else:
+            forms = w.BOTH_STATIC if idle else w.BOTH
+        return self.one(forms, i, (0, 1))
+
+    def relation(self, i: int, fresh: bool) -> list[Piece]:
+        """Two parts of which the first is said relative to the second."""
+        said = self.new(i, (0,)) or not self.static(i, (0,))
+        if said and self.takes[i].parts[0].motion not in TO and self.draw.chance(0.35):
+            return self.one(w.INVERSE, i)
+        return self.one(w.RELATED_NEW if fresh else w.RELATED, i)
+
+    def clause(self, i: int, ks: Parts) -> list[Piece]:
+        if self.seen(i):
+            return self.one(w.PICTURE if ks == (0,) else ("NV",), i, ks)
+        idle = self.static(i, ks)
+        if self.new(i, ks):
+            return self.one(w.NEW_STATIC if idle else w.NEW, i, ks)
+        return self.one(w.KNOWN_STATIC if idle else w.KNOWN, i, ks)
+
+    def rest(self, i: int, ks: Parts) -> list[Piece]:
+        said = self.placed(i, ks) or not self.static(i, ks)
+        return self.fill(",npv", i) if said else []
+
+    def part(self, i: int, ks: Parts) -> Part:
+        """The part spoken of; of a group any, for they do the same."""
+        return self.takes[i].parts[ks[0]]
+
+    def new(self, i: int, ks: Parts) -> bool:
+        return self.part(i, ks).who >= self.cast.named
+
+    def static(self, i: int, ks: Parts) -> bool:
+        """Whether a part needs no verb: it states no movement, and no picture is to move."""
+        part = self.part(i, ks)
+        return not self.seen(i) and (part.motion, part.then, part.speed) == (ANY, "none", "normal")
+
+    def same(self, i: int) -> bool:
+        """Whether all that is said of the two parts of a take is the same."""
+        a, b = self.takes[i].parts
+        same = (a.motion, a.then, a.speed) == (b.motion, b.then, b.speed)
+        return same and (self.seen(i) or (a.x, a.y) == (b.x, b.y))
+
+    def paths(self, i: int, ks: Parts, slot: str) -> tuple[str, ...]:
+        return tuple(f"takes/{i}/parts/{k}/{slot}" for k in ks)
+
+    # Where.
+
+    def placed(self, i: int, ks: Parts) -> bool:
+        part = self.part(i, ks)
+        return not self.seen(i) and (part.x, part.y) in w.PLACES
+
+    def spot(self, i: int, ks: Parts) -> list[Piece]:
+        """The bare place; beside another part always "of the picture", lest it be of the other."""
+        if not self.placed(i, ks):
+            return []
+        part = self.part(i, ks)
+        slots = [s for s, v in (("x", part.x), ("y", part.y)) if v != ANY]
+        paths = tuple(path for slot in slots for path in self.paths(i, ks, slot))
+        whole = len(self.takes[i].parts) > 1 or self.draw.chance(0.3)
+        text = self.draw.pick(w.PLACES[part.x, part.y])
+        return [Piece("画面" * whole + text, paths)]
+
+    def place(self, i: int, ks: Parts) -> list[Piece]:
+        out = self.spot(i, ks)
+        if out:
+            goes = self.part(i, ks).motion in DIRECTIONS and not self.related(i)
+            self.leaves = goes and self.draw.chance(0.6)
+            return [Piece("从" if self.leaves else "在"), *out]
+        if self.waiting and not self.related(i):
+            self.waiting = False
+            return on_ground(self.takes[i], i, self.draw)
+        return []
+
+    def related(self, i: int) -> bool:
+        return (self.takes[i].depth, self.takes[i].side) != (ANY, ANY)
+
+    def position(self, i: int, ks: Parts) -> list[Piece]:
+        """Depth and side of a part, relative to the other one."""
+        if not self.related(i):
+            return []
+        take, k = self.takes[i], ks[0]
+        side, depth = take.side, take.depth
+        if k:
+            side, depth = w.OPPOSITE[side], w.OPPOSITE[depth]
+        slots = [f"takes/{i}/{s}" for s, v in (("depth", depth), ("side", side)) if v != ANY]
+        head = "在"
+        if side == ANY:
+            text = self.draw.pick(w.DEPTHS[depth])
+            head = self.draw.pick(("在", "在", "躲在" if depth == "behind" else "挡在"))
+        else:
+            text = self.draw.pick(w.SIDES[side]) if depth == ANY else w.CORNERS[side, depth]
+        out = [self.glue(",")] if self.placed(i, ks) else []
+        other = self.cast.object(take.parts[1 - k].who)
+        return [*out, Piece(head), *other, Piece(text, tuple(slots))]
+
+    # What they do.
+
+    def verb(self, i: int, ks: Parts) -> list[Piece]:
+        """All that a part does; nothing where nothing is stated and the clause can do without."""
+        if not self.static(i, ks):
+            then = self.part(i, ks).then != "none"
+            return self.one(w.THEN, i, ks) if then else self.first(i, ks)
+        alone = len(self.takes[i].parts) == 1 or self.related(i) or self.placed(i, ks)
+        return [] if alone else [Piece(self.draw.pick(w.MOVES))]
+
+    def first(self, i: int, ks: Parts, *, before: bool = False) -> list[Piece]:
+        """The motion with its speed; ``before`` a noun the speed comes first."""
+        part = self.part(i, ks)
+        out = self.act(i, ks, part.motion, "motion")
+        if part.speed == "normal":
+            return out
+        paths = self.paths(i, ks, "speed")
+        free = not before and part.then == "none" and part.motion not in TO
+        if free and self.draw.chance(0.15):
+            return [*out, self.glue(","), Piece(self.draw.pick(w.PACES[part.speed]), paths)]
+        adverb = Piece(self.draw.pick(w.SPEEDS[part.speed]), paths)
+        if part.motion in DIRECTIONS and len(out) == 2 and self.draw.chance(0.25):
+            return [out[0], adverb, out[1]]  # to the right, slowly, moving
+        return [adverb, *out]
+
+    def act(self, i: int, ks: Parts, motion: str, slot: str) -> list[Piece]:
+        """The words of a motion; a way and its verb are two pieces."""
+        paths, pick, part = self.paths(i, ks, slot), self.draw.pick, self.part(i, ks)
+        if motion == ANY:
+            return [Piece(pick(w.WAKES if self.seen(i) else w.MOVES))]
+        if motion in TO and len(ks) > 1:
+            return [Piece(pick(w.MUTUAL[motion]), paths)]
+        if motion in TO:
+            head, _, tail = pick(w.TO_OTHER[motion]).partition("O")
+            other = self.cast.object(self.takes[i].parts[1 - ks[0]].who)
+            return [Piece(head, paths), *other, *[Piece(tail, paths)] * bool(tail)]
+        leaves, self.leaves = self.leaves, False
+        if motion in DIRECTIONS and (leaves or self.draw.chance(0.75)):
+            return [Piece(pick(w.TO_WAY) + pick(w.WAYS[motion]), paths), Piece(pick(w.GO), paths)]
+        if slot == "then" and motion in w.THENS:
+            return [Piece(pick(w.THENS[motion]), paths)]
+        if motion in w.STEADY and part.speed == "normal" and self.draw.chance(0.4):
+            return [Piece(pick(w.STEADY[motion]), paths)]
+        return [Piece(pick(w.ACTS[motion]), paths)]
+
+    def later(self, i: int, ks: Parts) -> list[Piece]:
+        return self.act(i, ks, self.part(i, ks).then, "then")
+
+    def just_now(self, i: int, ks: Parts) -> list[Piece]:
+        part = self.part(i, ks)
+        fits = part.then == "none" and part.motion in (*DIRECTIONS, "bounce", "orbit")
+        return [Piece(self.draw.pick(("正在", "在")))] if fits else []
+
+    def together(self, i: int, ks: Parts) -> list[Piece]:
+        mutual = self.takes[i].parts[0].motion in TO
+        return [] if mutual else [Piece(self.draw.pick(("都", "都", "一起", "同时")))]
+
+    def modified(self, i: int, ks: Parts) -> list[Piece]:
+        """New looks with what they do before the noun, or behind it where that is too long."""
+        part = self.part(i, ks)
+        if part.then != "none" or part.motion in (ANY, *TO):
+            return self.fill("DV" if len(ks) > 1 else "uv" if ks == (1,) else "UV", i, ks)
+        before = (*self.first(i, ks, before=True), Piece("的"))
+        out = self.cast.new(self.looks(i, ks), before=before)
+        if len(ks) == 1:
+            self.cast.turn(part.who)
+        return out
+
+    def looks(self, i: int, ks: Parts) -> Parts:
+        return tuple(self.takes[i].parts[k].who for k in ks)
+
+
+LETTERS: dict[str, Callable[[_Story, int, Parts], list[Piece]]] = {
+    "N": lambda story, i, ks: story.cast.subject(story.part(i, ks).who),
+    "U": lambda story, i, ks: story.cast.subject(story.part(i, ks).who, bare=False),
+    "Z": lambda story, i, ks: story.cast.after(story.part(i, ks).who, story.glue(",")),
+    "M": _Story.modified,
+    "D": lambda story, i, ks: story.cast.new(story.looks(i, (0, 1))),
+    "E": _Story.modified,
+    "J": lambda story, i, ks: story.cast.both(*story.looks(i, (0, 1))),
+    "A": _Story.together,
+    "P": _Story.place,
+    "L": _Story.spot,
+    "V": _Story.verb,
+    "H": _Story.just_now,
+    "F": _Story.first,
+    "T": _Story.later,
+    "X": _Story.clause,
+    "R": _Story.position,
+    "Q": _Story.rest,
+    "G": lambda story, i, ks: on_ground(story.takes[i], i, story.draw),
+    "B": lambda story, i, ks: backdrop(story.takes[i], i, story.draw),
+    "I": _Story.inside,
+    "K": _Story.camera,
+    "W": _Story.core,
+    "S": _Story.take,
+    "C": _Story.link,
+    "Y": _Story.ordinal,
+}
