@@ -43,6 +43,7 @@ def restrict(
         return logp
     order = jnp.argsort(-logp, axis=-1)
     p = jnp.take_along_axis(jnp.exp(logp), order, axis=-1)
-    before = jnp.cumsum(p, axis=-1) - p  # of the likelier tokens: the likeliest always stays
-    kept = jnp.take_along_axis(before < top_p, jnp.argsort(order, axis=-1), axis=-1)
+    before = jnp.cumsum(p, axis=-1) - p  # of the likelier tokens, 0 for the likeliest
+    within = before < max(top_p, 1e-9)  # the likeliest stays, also where top_p is 0
+    kept = jnp.take_along_axis(within, jnp.argsort(order, axis=-1), axis=-1)
     return jax.nn.log_softmax(jnp.where(kept, logp, FORBIDDEN), axis=-1)
