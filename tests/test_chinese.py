@@ -67,7 +67,7 @@ class World:
         motion = self.some("motion", 0.8, TO if alone else ())
         then = self.some("then", 0.2, (motion,))
         speed = "normal" if motion == "still" else self.some("speed", 0.3)
-        if seen:
+        if seen and self.chance(0.7):
             return Part(who, motion, then, speed, *(str(k) for k in self.rng.integers(33, size=2)))
         return Part(who, motion, then, speed, self.some("x", 0.2), self.some("y", 0.2))
 
@@ -117,7 +117,7 @@ def clean(text: str) -> None:
 @pytest.mark.parametrize("plain", [False, True])
 def test_all_that_is_stated_is_said_and_nothing_else(takes, plain):
     world = World(takes)
-    for seed in range(400):
+    for seed in range(200):
         outline = world.outline(takes)
         wording = said(outline, seed, plain=plain)
         clean(wording.text)
@@ -127,7 +127,7 @@ def test_all_that_is_stated_is_said_and_nothing_else(takes, plain):
 
 def test_looks_are_named_in_their_order():
     world = World(5)
-    for seed in range(600):
+    for seed in range(300):
         outline = world.outline(1 + seed % 3)
         first: dict[int, int] = {}
         for span in said(outline, seed).spans:
@@ -140,7 +140,7 @@ def test_looks_are_named_in_their_order():
 
 def test_parts_are_told_in_their_order():
     world = World(6)
-    for seed in range(600):
+    for seed in range(300):
         outline = world.outline(1 + seed % 3)
         spans = said(outline, seed).spans
         for i, take in enumerate(outline.takes):
@@ -153,7 +153,7 @@ def test_parts_are_told_in_their_order():
 def test_a_picture_is_not_described():
     world = World(7)
     told_apart = 0
-    for seed in range(600):
+    for seed in range(300):
         outline = world.outline(1 + seed % 2, picture=True)
         wording = said(outline, seed, picture=True)
         clean(wording.text)
@@ -169,7 +169,7 @@ def test_a_picture_is_not_described():
         unsaid = {f"takes/0/parts/{k}/motion" for k in still} if len(first) == 2 else set()
         assert left <= unsaid
         told_apart += bool(slots & looks)
-    assert 0 < told_apart < 600
+    assert 0 < told_apart < 300
 
 
 def test_no_word_has_two_meanings():
@@ -214,10 +214,18 @@ def test_words_of_sides_have_their_characters():
             assert not any(opposite[c] in word for c in sides for word in words)
 
 
+def test_a_look_like_a_known_one_is_another():
+    looks = (Look(kind="star", color="red"),) * 2
+    takes = (Take((Part(0, "up"),)), Take((Part(1, "up"),)))
+    for seed in range(200):
+        text = said(Outline(looks, takes), seed).text
+        assert "另一" in text or "新的" in text, text
+
+
 @pytest.mark.parametrize("takes, values", [(1, SMALL), (2, TINY)])
 def test_no_text_has_two_meanings(takes, values):
     world, meant, again = World(8, values), {}, 0
-    for seed in range(2000):
+    for seed in range(1200):
         outline = world.outline(takes)
         draw = FirstWord(np.random.default_rng(seed))
         text = join(chinese.pieces(outline, draw, plain=True)).text
@@ -231,7 +239,7 @@ def test_heldout_forms_never_come_in_training():
     long = [forms for forms in FORMS.values() if len(forms) >= 4]
     held = {form for forms in long for form in forms[-max(1, len(forms) // 4) :]}
     world, given = World(9), {True: [], False: []}
-    for seed in range(1000):
+    for seed in range(500):
         outline = world.outline(1 + seed % 3, picture=seed % 5 == 0)
         for heldout in (False, True):
             draw = Recorder(np.random.default_rng(seed), heldout=heldout)
