@@ -72,6 +72,11 @@ def test_motions_as_they_are_meant_are_clean(motion: str) -> None:
     assert lint(film(CLEAN[motion], transition="fade", narration="x" * 22)) == []
 
 
+@pytest.mark.parametrize("rise", [0.05, 0.15])
+def test_a_motion_may_go_a_little_aslant(rise: float) -> None:
+    assert lint(film(does("right", MIDDLE, box(0.7, 0.5 - rise)))) == []
+
+
 @pytest.mark.parametrize("index", range(300))
 def test_scenes_are_clean(index: int) -> None:
     assert lint(sample_script(5, ("train", "test", "heldout")[index % 3], index)) == []
@@ -179,6 +184,13 @@ def test_a_ring_does_not_hide_what_stands_in_its_hole() -> None:
     shot = Shot(9, (does("still", inside, inside), OVER(z=1)))
     story = Script((E0, ring), (Scene("dark_grid", (shot,)),))
     assert lint(story) == []
+
+
+def test_a_diamond_is_hidden_though_the_corners_of_its_box_are_not() -> None:
+    entities = dataclasses.replace(E0, kind="diamond"), dataclasses.replace(E1, kind="circle")
+    shot = Shot(9, (UNDER(), Actor("e1", "still", box(0.7, 0.7, 0.22), box(0.7, 0.7, 0.22), z=1)))
+    findings = lint(Script(entities, (Scene("dark_grid", (shot,)),)))
+    assert [finding.path for finding in findings] == [f"{AT}.actors"]
 
 
 @pytest.mark.parametrize("changes", [{"exit": 0.5}, {"enter": 0.5}])
