@@ -23,7 +23,8 @@ def write_weights(path: str | pathlib.Path, params: Params, *, config: str) -> p
     path = pathlib.Path(path)
     tensors = {}
     for name, array in _flatten(params).items():
-        tensors[name] = np.ascontiguousarray(array, dtype=np.float16)
+        with np.errstate(over="ignore"):  # what overflows is infinite, and named below
+            tensors[name] = np.asarray(array).astype(np.float16, order="C")
         if not np.isfinite(tensors[name]).all():
             raise UserError(f"{path}: {name} does not fit into float16; train with a lower lr")
     data = safetensors.numpy.save(tensors, metadata={CONFIG: config})
@@ -50,6 +51,8 @@ def read_weights(path: str | pathlib.Path) -> tuple[Params, str]:
         at = tree
         for parent in parents:
             at = at.setdefault(parent, {})
+            if not isinstance(at, dict):
+                raise UserError(f"{path}: {name} is inside of an array; export the run again")
         at[leaf] = array.astype(np.float32)
     return tree, config
 

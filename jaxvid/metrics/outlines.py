@@ -54,7 +54,7 @@ def _same(asked: str, found: str) -> bool:
     return asked == found
 
 
-def summarise(scores: Sequence[Score]) -> dict[str, float]:
+def summarise(scores: Sequence[Score]) -> dict[str, int | float]:
     """``exact`` and ``strict`` shares, and ``f1`` = 2 right / (stated + read) over all slots."""
     right = sum(len(s.right) for s in scores)
     wrong = sum(len(s.missed) + len(s.invented) for s in scores)
