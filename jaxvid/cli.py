@@ -26,6 +26,8 @@ class Generate:
     """What to show, in English or Chinese."""
     run: pathlib.Path = pathlib.Path("runs/quickstart")
     """Folder of a trained run."""
+    planner: pathlib.Path | None = None
+    """Another planner than the run's: a run folder, exported weights, or "shipped"."""
     out: pathlib.Path = pathlib.Path("video.mp4")
     """File to write: mp4, gif or webp."""
     script: pathlib.Path | None = None
@@ -131,7 +133,8 @@ def _generate(options: Generate) -> None:
 
     story = _read_script(options.script) if options.script else None
     image = read_image(options.image) if options.image else None
-    pipe = pipeline.load(options.run)
+    planner = None if options.planner is None else str(options.planner)
+    pipe = pipeline.load(options.run, planner=planner)
     folder = options.script.parent if options.script else None
     clip = pipe.generate(
         options.prompt, script=story, image=image, seed=options.seed, folder=folder
@@ -211,7 +214,7 @@ def _explain(draft: Any) -> None:
         style = f"bold {styles[n % len(styles)]}"
         text.stylize(style, span.start, span.end)
         words = draft.prompt[span.start : span.end]
-        lines.append(rich.text.assemble(f"  {span.slot:<26} {values[span.slot]:<12} ", (words, style)))
+        lines.append(rich.text.Text.assemble(f"  {span.slot:<26} {values[span.slot]:<12} ", (words, style)))
     console.print(text, *lines, sep="\n", soft_wrap=True)
 
 

@@ -175,8 +175,9 @@ class TaskConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """Adam with linear warm-up and cosine decay to ``final`` times the learning rate."""
+    """Adam or Muon with linear warm-up and cosine decay to ``final`` times the learning rate."""
 
+    kind: Literal["adam", "muon"] = "adam"
     lr: float = 1e-3
     b1: float = 0.9
     b2: float = 0.99

@@ -117,7 +117,8 @@ class Pipeline:
                 return Clip(self._frames(prompt, None, image, seed), self.data.fps, prompt)
             script = self.plan(prompt, image=image, seed=seed)
         assert script is not None
-        shots, transitions = [], []
+        shots: list[np.ndarray] = []
+        transitions = []
         for i, scene in enumerate(script.scenes):
             for j, shot in enumerate(scene.shots):
                 first = None if shots else image
@@ -143,7 +144,7 @@ class Pipeline:
                 folder, named.image, size=(side, side), frames=shot.frames, fps=script.fps
             )
         elif isinstance(named, Fill):
-            backdrop = np.broadcast_to(np.uint8(named.color), (1, side, side, 3))
+            backdrop = np.full((1, side, side, 3), named.color, np.uint8)
         key = _key(script, i, j) if backdrop is not None else named
         only = dataclasses.replace(script, scenes=(Scene(key, (shot,)),), spans=())
         if not shot.actors:
@@ -184,18 +185,21 @@ def _key(script: Script, i: int, j: int) -> str:
     return "dark_plain" if light > 110 else "light_plain"
 
 
-def load(run: str | pathlib.Path) -> Pipeline:
+def load(run: str | pathlib.Path, *, planner: str | pathlib.Path | None = None) -> Pipeline:
     """The pipeline of a run folder as the trainings write it: ``gan/``, and ``planner/`` if it is
-    driven by scripts; without one, the planner that comes with jaxvid.
+    driven by scripts.
 
-    Raises UserError where there is no generator or no checkpoint.
+    ``planner``: another one, a run folder, a file of exported weights, or "shipped" for the one
+    that comes with jaxvid, which also serves runs without their own. Raises UserError where there is no generator or no checkpoint.
     """
     folder = pathlib.Path(run)
     generator, _, gan_state, gan_run = training.load_gan(folder / "gan")
     if gan_run.data.source != "scenes":  # own clips have no scripts: the caption alone speaks
         return Pipeline(gan_run.data, generator, gan_state.ema)
-    own = folder if (folder / "planner").is_dir() else None
-    return Pipeline(gan_run.data, generator, gan_state.ema, screenwriter.load(own))
+    if planner is None:
+        planner = folder if (folder / "planner").is_dir() else "shipped"
+    writer = screenwriter.load(None if planner == "shipped" else planner)
+    return Pipeline(gan_run.data, generator, gan_state.ema, writer)
 
 
 def load_script(path: str | pathlib.Path) -> Script:

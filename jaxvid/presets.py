@@ -32,7 +32,7 @@ def story_planner() -> PlannerRun:
     return PlannerRun(
         data=DataConfig(source="stories", text_length=256),
         planner=PlannerConfig(width=128, encoder_layers=2, decoder_layers=2),
-        optim=OptimConfig(lr=2e-3, warmup=100, final=0.02),
+        optim=OptimConfig(kind="muon", lr=1e-2, warmup=50, final=0.02),
         train=TrainConfig(steps=3000, batch_size=64, checkpoint_every=500, log_every=50),
     )
 

@@ -90,10 +90,12 @@ class Screenwriter:
         for start in range(0, len(prompts), self._batch):
             part = prompts[start : start + self._batch]
             text = np.zeros((self._batch, self._length), np.int32)
-            image = np.zeros((self._batch, PICTURE, PICTURE, 3), np.uint8)
-            for n, prompt in enumerate(part):
+            seen = [None] * len(part) if images is None else images[start : start + self._batch]
+            side = 0 if all(picture is None for picture in seen) else PICTURE
+            image = np.zeros((self._batch, side, side, 3), np.uint8)
+            for n, (prompt, picture) in enumerate(zip(part, seen, strict=True)):
                 text[n] = tokenizer.encode(prompt, self._length)
-                if images is not None and (picture := images[start + n]) is not None:
+                if picture is not None:
                     image[n] = fit(picture[None], PICTURE)[0]
             key = jax.random.fold_in(jax.random.key(seed), start)
             read = jax.device_get(self._read(self._params, text, image, key))

@@ -8,19 +8,21 @@ shares of the frame unless said to be in steps of the grid, 1/32 of it.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxvid.outline import ANY, AT, GRID, TO, Look, Outline, Part, Take
 from jaxvid.script import (
     BACKGROUNDS,
+    CAMERAS,
     COLORS,
     DIRECTIONS,
     EXTENTS,
     KINDS,
     MOTIONS,
     SIZES,
+    TRANSITIONS,
     Actor,
     Box,
     Entity,
@@ -38,8 +40,12 @@ ZONES = {"left": (0, 13), "top": (0, 13), "center": (13, 19), "right": (19, 32),
 APART = 5  # steps between centres for one to be to the left of the other, or above it
 HIDDEN = (0.3, 0.6)  # at most of the rear box behind the front one: mean, and in any frame
 TRIES = 60  # placements of a take; the best is taken where none is perfect
-_TIMES = np.linspace(0, 1, 16)
-_UNITS = {name: np.array(step) / np.hypot(*step) for name, step in DIRECTIONS.items()}
+_TIMES, _HALF = np.linspace(0, 1, 16), np.linspace(0, 1, 8)
+_STEPS = {"bounce": (0, -1), "orbit": (0, 1), **DIRECTIONS}  # from the first box to the last
+_UNITS = {name: (x / math.hypot(x, y), y / math.hypot(x, y)) for name, (x, y) in DIRECTIONS.items()}
+
+
+Point = tuple[int, int]  # x and y in steps
 
 
 class _Leg(NamedTuple):
@@ -54,18 +60,19 @@ class _Leg(NamedTuple):
         """How far the centre goes from where it starts, in steps: least x, most x, least y..."""
         if self.motion == "orbit":  # the start is the top of the circle
             return -self.travel, self.travel, 0, 2 * self.travel
-        dx, dy = self.travel * _unit(self.motion)
+        dx, dy = self.step
         return min(dx, 0), max(dx, 0), min(dy, 0), max(dy, 0)
 
     @property
-    def end(self) -> np.ndarray:
+    def step(self) -> Point:
+        """From the centre of the first box to that of the last, in steps."""
+        x, y = _STEPS.get(self.motion, (0, 0))
+        return self.travel * x, self.travel * y
+
+    @property
+    def end(self) -> Point:
         """Where the centre is in the end, from where it starts, in steps."""
-        goes = self.motion in DIRECTIONS
-        return self.travel * _unit(self.motion) * goes
-
-
-def _unit(motion: str) -> np.ndarray:
-    return np.array(DIRECTIONS.get(motion, {"bounce": (0, -1)}.get(motion, (0, 0))))
+        return self.step if self.motion in DIRECTIONS else (0, 0)
 
 
 def stage(
@@ -84,18 +91,27 @@ def stage(
     """
     rng = np.random.default_rng(seed) if isinstance(seed, int) else seed
     looks = fill_looks(outline.looks, rng)
-    entities = [Entity(f"e{n}", look.kind, look.color, look.size) for n, look in enumerate(looks)]
+    entities = [
+        Entity(f"e{n}", _one(KINDS, look.kind), _one(COLORS, look.color), _one(SIZES, look.size))
+        for n, look in enumerate(looks)
+    ]
     scenes: list[Scene] = []
     background = ""
     for i, take in enumerate(outline.takes):
         background = _background(take, background, rng)
-        link = take.link if i + 1 < len(outline.takes) else "cut"
-        shot = Shot(frames, _act(take, looks, rng), camera=take.camera, transition=link)
+        link = _one(TRANSITIONS, take.link if i + 1 < len(outline.takes) else "cut")
+        camera = _one(CAMERAS, take.camera)
+        shot = Shot(frames, _act(take, looks, rng), camera=camera, transition=link)
         if scenes and scenes[-1].background == background:
             scenes[-1] = Scene(background, (*scenes[-1].shots, shot))
         else:
             scenes.append(Scene(background, (shot,)))
     return Script(tuple(entities), tuple(scenes), fps=fps, size=size)
+
+
+def _one(values: tuple[Any, ...], name: str) -> Any:
+    """The name as the literal that it is, for the type checker. It is one of the values."""
+    return values[values.index(name)]
 
 
 def fill_looks(looks: Sequence[Look], rng: np.random.Generator) -> list[Look]:
@@ -148,7 +164,10 @@ def _place(
     take: Take, looks: Sequence[Look], rng: np.random.Generator
 ) -> tuple[tuple[Actor, ...], float]:
     """A try, and by how much what was said is missed."""
-    motions = [_pick(rng, MOVING) if p.motion == ANY else p.motion for p in take.parts]
+    motions = [
+        _pick(rng, [m for m in MOVING if m != part.then]) if part.motion == ANY else part.motion
+        for part in take.parts
+    ]
     centres, chosen, wrong = [], [], 0.0
     for part, motion in zip(take.parts, motions, strict=True):
         legs = _legs(part, "right" if motion in TO else motion, rng)  # turned below
@@ -158,7 +177,8 @@ def _place(
         wrong += missed
     for n, motion in enumerate(motions):
         if motion in TO:
-            way = (centres[1 - n] - centres[n]) * (1 if motion == "towards" else -1)
+            a, b = (n, 1 - n) if motion == "towards" else (1 - n, n)
+            way = centres[b][0] - centres[a][0], centres[b][1] - centres[a][1]
             legs, missed = _follow(chosen[n], way, centres[n], looks[take.parts[n].who].size)
             chosen[n] = legs
             wrong += missed
@@ -192,126 +212,114 @@ def _legs(part: Part, motion: str, rng: np.random.Generator) -> list[_Leg]:
     return legs
 
 
-def _span(legs: Sequence[_Leg], size: str) -> tuple[int, int, int, int]:
-    """First centres that keep every leg inside the frame, in steps: lowest and highest x, then y.
-
-    Empty (lowest over highest) where the legs are too long for the frame.
+def _span(legs: Sequence[_Leg], size: str) -> tuple[Point, Point]:
+    """First centres that keep every leg inside the frame: lowest and highest x, lowest and highest
+    y. Empty (lowest over highest) where the legs are too long for the frame.
     """
     low = math.ceil(EXTENTS[size] / 2 * GRID - 1e-9)
-    reach, at = np.zeros(4, int), np.zeros(2, int)
+    x = y = left = right = up = down = 0
     for leg in legs:
-        here = np.array(leg.reach) + np.repeat(at, 2)
-        reach[[0, 2]] = np.minimum(reach[[0, 2]], here[[0, 2]])
-        reach[[1, 3]] = np.maximum(reach[[1, 3]], here[[1, 3]])
-        at = at + leg.end
-    return low - reach[0], GRID - low - reach[1], low - reach[2], GRID - low - reach[3]
-
-
-def _shorten(legs: list[_Leg], size: str, least: int = AT_LEAST) -> None:
-    """Takes travel off the longest leg, in place, until the legs fit into the frame."""
-    while True:
-        x_low, x_high, y_low, y_high = _span(legs, size)
-        if x_low <= x_high and y_low <= y_high:
-            return
-        n = max(range(len(legs)), key=lambda n: legs[n].travel)
-        if legs[n].travel <= least:
-            return
-        legs[n] = legs[n]._replace(travel=legs[n].travel - 1)
+        x_least, x_most, y_least, y_most = leg.reach
+        left, right = min(left, x + x_least), max(right, x + x_most)
+        up, down = min(up, y + y_least), max(down, y + y_most)
+        x, y = x + leg.end[0], y + leg.end[1]
+    return (low - left, GRID - low - right), (low - up, GRID - low - down)
 
 
 def _centre(
     part: Part, size: str, legs: list[_Leg], rng: np.random.Generator
-) -> tuple[np.ndarray, float]:
-    """A first centre in steps, inside the zones that were said where the legs allow it.
-
-    Legs get shorter for that, in place, down to what can still be seen.
+) -> tuple[Point, float]:
+    """A first centre, inside the zones that were said where the legs allow it, and by how many
+    steps it is not. Legs get shorter for that, in place, down to what can still be seen.
     """
-    _shorten(legs, size)
-    centre, wrong = np.zeros(2, int), 0.0
-    for axis, said in enumerate((part.x, part.y)):
-        zone = (int(said), int(said)) if said in AT else ZONES.get(said)
-        low, high = _span(legs, size)[2 * axis : 2 * axis + 2]
-        while zone and (low > zone[1] or high < zone[0]):  # the way leads out of the zone's frame
-            n = max(range(len(legs)), key=lambda n: legs[n].travel)
-            if legs[n].travel <= AT_LEAST:
-                break
-            legs[n] = legs[n]._replace(travel=legs[n].travel - 1)
-            low, high = _span(legs, size)[2 * axis : 2 * axis + 2]
-        if zone:
-            wrong += max(0, low - zone[1], zone[0] - high)
-            low, high = (int(np.clip(end, low, high)) for end in zone)
-        centre[axis] = int(rng.integers(low, max(low, high) + 1))
-    return centre, wrong
+    zones = [
+        (int(said), int(said)) if said in AT else ZONES.get(said, (0, GRID))
+        for said in (part.x, part.y)
+    ]
+    while True:
+        spans = _span(legs, size)
+        n = max(range(len(legs)), key=lambda n: legs[n].travel)
+        fits = all(
+            max(low, first) <= min(high, last)
+            for (low, high), (first, last) in zip(spans, zones, strict=True)
+        )
+        if fits or legs[n].travel <= AT_LEAST:
+            break
+        legs[n] = legs[n]._replace(travel=legs[n].travel - 1)
+    centre, wrong = [], 0.0
+    for (low, high), (first, last) in zip(spans, zones, strict=True):
+        wrong += max(0, low - last, first - high)
+        low, high = max(low, min(first, high)), min(high, max(last, low))
+        centre.append(int(rng.integers(low, high + 1)))
+    return (centre[0], centre[1]), wrong
 
 
 def _follow(
-    legs: list[_Leg], way_2: np.ndarray, centre_2: np.ndarray, size: str
+    legs: list[_Leg], way: tuple[int, int], centre: Point, size: str
 ) -> tuple[list[_Leg], float]:
     """The first leg turned to the nearest of the eight directions, as long as the frame allows."""
-    length = float(np.hypot(*way_2))
-    name = max(_UNITS, key=lambda name: _UNITS[name] @ way_2)
+    x, y = way
+    name = max(_UNITS, key=lambda name: _UNITS[name][0] * x + _UNITS[name][1] * y)
     turned = [legs[0]._replace(motion=name), *legs[1:]]
     for travel in range(max(AT_LEAST, legs[0].travel), AT_LEAST - 1, -1):
         turned[0] = turned[0]._replace(travel=travel)
-        x_low, x_high, y_low, y_high = _span(turned, size)
-        if x_low <= centre_2[0] <= x_high and y_low <= centre_2[1] <= y_high:
+        spans = _span(turned, size)
+        if all(low <= c <= high for (low, high), c in zip(spans, centre, strict=True)):
             # 22.5 degrees off is the worst for eight directions; near is no direction at all
-            return turned, 0.0 if length >= AT_LEAST + 1 else 2.0
+            return turned, 0.0 if math.hypot(x, y) >= AT_LEAST + 1 else 2.0
     return legs, 100.0
 
 
 def _actors(
-    part: Part, size: str, legs: Sequence[_Leg], centre_2: np.ndarray, *, z: int
+    part: Part, size: str, legs: Sequence[_Leg], centre: Point, *, z: int
 ) -> tuple[Actor, ...]:
     """A part as actors, one for each leg, over its stretch of the take."""
-    actors, at = [], centre_2
+    actors, (x, y) = [], centre
     shares = len(legs) if part.then != "gone" else 2
     for n, leg in enumerate(legs):
-        if leg.motion == "orbit":
-            other = at + np.array([0, leg.travel])
-        else:
-            other = at + leg.travel * _unit(leg.motion)
-        start, end = (
-            _box(c, EXTENTS[size] * w) for c, w in zip((at, other), leg.widths, strict=True)
-        )
+        first, last = (EXTENTS[size] * width for width in leg.widths)
+        start, end = _box(x, y, first), _box(x + leg.step[0], y + leg.step[1], last)
         enter, leave = n / shares, (n + 1) / shares
-        actors.append(Actor(f"e{part.who}", leg.motion, start, end, z, enter=enter, exit=leave))
-        at = at + leg.end
+        motion = _one(MOTIONS, leg.motion)
+        actors.append(Actor(f"e{part.who}", motion, start, end, z, enter=enter, exit=leave))
+        x, y = x + leg.end[0], y + leg.end[1]
     return tuple(actors)
 
 
-def _box(centre_2: np.ndarray, side: float) -> Box:
+def _box(x: int, y: int, side: float) -> Box:
     # Six decimals hold steps and extents exactly, and keep the JSON short.
-    x, y = (round(float(c) / GRID - side / 2, 6) for c in centre_2)
-    return (x, y, round(side, 6), round(side, 6))
+    left, top = round(x / GRID - side / 2, 6), round(y / GRID - side / 2, 6)
+    return (left, top, round(side, 6), round(side, 6))
 
 
-def _beside(side: str, centres: Sequence[np.ndarray]) -> float:
+def _beside(side: str, centres: Sequence[Point]) -> float:
     """By how many steps ``side`` is missed."""
     if side == ANY:
         return 0.0
-    dx, dy = centres[1] - centres[0]
+    (x, y), (other_x, other_y) = centres
+    dx, dy = other_x - x, other_y - y
     gap = {"left": dx, "right": -dx, "above": dy, "below": -dy}[side]
     return float(max(0, APART - gap))
 
 
 def _hidden(back: tuple[Actor, ...], front: tuple[Actor, ...]) -> float:
-    """0 if enough of the rear part shows: they may pass, but one must not hide the other."""
+    """By how much too much of the rear part is hidden; in steps, as other misses are. They may
+    pass, but one must not hide the other."""
     back_T4, front_T4 = _route(back), _route(front)
     gap_T2 = np.abs(back_T4[:, :2] - front_T4[:, :2])
     reach_T2 = (back_T4[:, 2:] + front_T4[:, 2:]) / 2
     both_T2 = np.clip(reach_T2 - gap_T2, 0, np.minimum(back_T4[:, 2:], front_T4[:, 2:]))
     hidden_T = both_T2.prod(1) / back_T4[:, 2:].prod(1)
     mean, worst = HIDDEN
-    return float(max(0.0, hidden_T.mean() - mean) + max(0.0, hidden_T.max() - worst))
+    over = max(0.0, hidden_T.mean() - mean) + max(0.0, hidden_T.max() - worst)
+    return GRID * float(over)  # who cannot be seen is worse than who is in a wrong place
 
 
 def _route(actors: tuple[Actor, ...]) -> np.ndarray:
     """Boxes of a part over the whole take, (16, 4)."""
     if len(actors) == 1:
         return path(actors[0], np.minimum(_TIMES / actors[0].exit, 1.0))
-    half = len(_TIMES) // 2
-    return np.concatenate([path(actor, np.linspace(0, 1, half)) for actor in actors])
+    return np.concatenate([path(actor, _HALF) for actor in actors])
 
 
 def script_paths(outline: Outline, script: Script) -> dict[str, str]:

@@ -15,7 +15,7 @@ from jaxvid import grammar, loop
 from jaxvid.config import GanRun, PlannerRun
 from jaxvid.data.batch import collate
 from jaxvid.data.loader import Batches, make_loader
-from jaxvid.data.prompts import PromptSource
+from jaxvid.data.prompts import Kind, PromptSource
 from jaxvid.data.source import Example, open_source
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.log import say
@@ -40,6 +40,7 @@ from jaxvid.typing import HostBatch, Params, UserError
 
 R = TypeVar("R")
 SAMPLES = 8  # clips of a sample grid
+KINDS: tuple[Kind, ...] = ("short", "pictured", "long", "pictured", "long")  # of batches, by turns
 
 
 def check_run(folder: pathlib.Path, run: Any) -> None:
@@ -160,17 +161,15 @@ def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRu
 def _prompts(source: PromptSource, size: int, start: int, threads: int) -> Iterator[HostBatch]:
     """Endless batches of prompts from step ``start`` on, made ahead by threads.
 
-    A process makes its own rows of the batch over all processes. Of stories, every fourth batch is
-    of long ones.
+    A process makes its own rows of the batch over all processes. Kinds of stories take turns.
     """
     import grain
 
     share = size // jax.process_count()
     rows = np.arange(share) + jax.process_index() * share
+    kinds: tuple[Kind, ...] = ("short",) if source.source == "scenes" else KINDS
     batches = grain.MapDataset.range(1 << 40).map(
-        lambda step: source.batch(
-            rows + step * size, long=source.source == "stories" and step % 4 == 3
-        )
+        lambda step: source.batch(rows + step * size, kinds[step % len(kinds)])
     )
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     iterator = batches.to_iter_dataset(options).__iter__()
@@ -308,7 +307,8 @@ def describe(run: GanRun | PlannerRun) -> str:
     size = run.train.batch_size
     if isinstance(run, PlannerRun):
         planner, planner_state = build_planner(run)
-        batch = _prompt_source(run).batch(range(size), long=run.data.source == "stories")
+        stories = run.data.source == "stories"
+        batch = _prompt_source(run).batch(range(size), "long" if stories else "short")
         steps = {"step": planner_step(run, planner)}
         return _table(run, planner_state, {"planner": planner_state.params}, steps, batch)
     source = open_source(run.data, split="train", seed=run.train.seed)

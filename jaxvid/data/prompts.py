@@ -15,14 +15,14 @@ from jaxvid.outline import Outline
 from jaxvid.typing import HostBatch
 
 Example = tuple[Wording, Outline, np.ndarray | None]
+Kind = Literal["short", "long", "pictured"]  # stories of one take, of more, beside a picture
 SHORT = 160  # bytes for stories of one take
 
 
 class PromptSource:
     """Any prompt from its index alone, without a video.
 
-    ``stories``: prompts as people write them (``data.stories``), of one take or, in ``long``
-    batches, of two or three. ``scenes``: the captions of the embedded scenes, whose held-out
+    ``stories``: prompts as people write them (``data.stories``). ``scenes``: the captions of the embedded scenes, whose held-out
     combinations stay held out.
     """
 
@@ -42,34 +42,43 @@ class PromptSource:
             f"text_length={self.text_length})"
         )
 
-    def example(self, index: int, *, long: bool = False) -> Example:
+    def example(self, index: int, kind: Kind = "short") -> Example:
         """The prompt, what it says, and the picture beside it, if any."""
         if self.source == "scenes":
             wording, outline = scenes.caption(self.seed, self.split, index)
             return wording, outline, None
-        takes = 2 + (index % 3 == 0) if long else 1
-        length = self.text_length if long else min(SHORT, self.text_length)
-        made = story(self.seed, self.split, index, takes=takes, length=length)
+        long = kind == "long"
+        made = story(
+            self.seed,
+            self.split,
+            index,
+            takes=2 + index % 2 if long else 1,
+            length=self.text_length if long else min(SHORT, self.text_length),
+            picture=kind == "pictured",
+        )
         return made.wording, made.outline, made.picture
 
-    def batch(self, indices: Sequence[int] | np.ndarray, *, long: bool = False) -> HostBatch:
-        """What a planner step reads; see ``collate``. Stories that are not ``long`` take less room:
-        of S and L both."""
-        examples = [self.example(int(index), long=long) for index in indices]
-        short = self.source == "stories" and not long
+    def batch(self, indices: Sequence[int] | np.ndarray, kind: Kind = "short") -> HostBatch:
+        """What a planner step reads; see ``collate``. A batch is of one kind, so that a short one
+        costs less: of stories, only long ones have all of S and L, only pictured ones an image."""
+        examples = [self.example(int(index), kind) for index in indices]
+        short = self.source == "stories" and kind != "long"
         length = min(SHORT, self.text_length) if short else self.text_length
-        tokens = grammar.LENGTH if long else grammar.SHORT
+        tokens = grammar.LENGTH if kind == "long" else grammar.SHORT
         batch = collate(examples, text_length=length, tokens=tokens)
         return {"index": np.asarray(indices, np.int32), **batch}
 
 
 def collate(examples: Sequence[Example], *, text_length: int, tokens: int) -> HostBatch:
-    """``text`` int32 (B,L), ``image`` uint8 (B,32,32,3), ``tokens`` int32 (B,S), ``spans`` bool
-    (B,S,M): the places of the prompt (four bytes each) that state what a token says."""
+    """``text`` int32 (B,L), ``tokens`` int32 (B,S), ``spans`` bool (B,S,M): the places of the prompt
+    (four bytes each) that state what a token says; ``image`` uint8 (B,PICTURE,PICTURE,3), zero for
+    an example without one, (B,0,0,3) where none has one."""
+    side = PICTURE if any(picture is not None for *_, picture in examples) else 0
+    blank = np.zeros((side, side, 3), np.uint8)
     return {
         "text": np.stack([tokenizer.encode(w.text, text_length) for w, _, _ in examples]),
         "image": np.stack(
-            [np.zeros((PICTURE, PICTURE, 3), np.uint8) if p is None else p for *_, p in examples]
+            [blank if p is None else p for *_, p in examples]
         ),
         "tokens": np.stack([grammar.encode(outline)[:tokens] for _, outline, _ in examples]),
         "spans": np.stack(

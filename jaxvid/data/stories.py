@@ -18,6 +18,7 @@ from jaxvid.data.noise import misspell, mix
 from jaxvid.data.pieces import LANGUAGES, Draw, Language, Wording, join
 from jaxvid.data.render import render_shot
 from jaxvid.data.source import Split
+from jaxvid.models.planner import PICTURE
 from jaxvid.outline import ANY, GRID, MAX_LOOKS, TO, VALUES, Look, Outline, Part, Take
 from jaxvid.script import COLORS, KINDS, MOTIONS, SIZES, Script
 from jaxvid.staging import stage
@@ -42,7 +43,7 @@ def combinations(split: Split) -> tuple[Combination, ...]:
 class Story:
     """A prompt with the outline that it says, ``kind`` of noise, and the picture if there is one.
 
-    ``picture`` uint8 (32,32,3): the first frame of ``script``; both None without one.
+    ``picture`` uint8 (64,64,3): the first frame of ``script``; both None without one.
     """
 
     wording: Wording
@@ -86,7 +87,7 @@ def story(
         for _ in range(_TRIES):
             wording = word(outline, words, language, picture=picture, noise=noise)
             if len(wording.text.encode()) <= length:
-                image = None if script is None else render_shot(script, 0, 0, frames=1)[0]
+                image = None if script is None else _photograph(script)
                 return Story(wording, outline, language, noise, image, script)
 
 
@@ -126,7 +127,7 @@ def _take(draw: Draw, split: Split, looks: list[Look], i: int, takes: int) -> Ta
     who: list[int] = []
     twins = count == 2 and len(looks) + 2 <= MAX_LOOKS and draw.chance(0.15)
     combos = combinations(split)
-    motions = []
+    motions: list[str] = []
     for _ in range(count):
         kind, color, motion = combos[int(draw.rng.random() * len(combos))]
         old = [n for n in range(len(looks)) if n not in who]
@@ -225,14 +226,19 @@ def _background(draw: Draw, share: float) -> tuple[str, str]:
 
 def _pictured(draw: Draw, split: Split) -> tuple[Outline, Script]:
     """One or two looks of a picture, each where it is; those that stand still come last."""
-    take = _take(draw, split, looks := [], 0, 1)
+    looks: list[Look] = []
+    take = _take(draw, split, looks, 0, 1)
     while len(looks) == 2 and looks[0] == looks[1]:
-        take = _take(draw, split, looks := [], 0, 1)
+        looks.clear()
+        take = _take(draw, split, looks, 0, 1)
     full = [
         Look(*(draw.pick(values) if v == ANY else v for v, values in zip(
             dataclasses.astuple(look), (KINDS, COLORS, SIZES), strict=True)))
         for look in looks
     ]  # fmt: skip
+    for n, part in enumerate(sorted(take.parts, key=lambda part: part.who)):
+        if "zoom_in" in (part.motion, part.then):  # starts at half its size: only that can be seen
+            full[n] = dataclasses.replace(full[n], size="large")
     if len(full) == 2 and full[0].color == full[1].color:
         free = [c for c in COLORS if c != full[0].color]
         full[1] = dataclasses.replace(full[1], color=draw.pick(free))
@@ -245,6 +251,11 @@ def _pictured(draw: Draw, split: Split) -> tuple[Outline, Script]:
     )  # fmt: skip
     script = stage(Outline(tuple(full), (take,)), draw.rng, frames=16)
     return _seen(Outline(tuple(full), (take,)), script), script
+
+
+def _photograph(script: Script) -> np.ndarray:
+    """The first frame, as large as the planner reads it."""
+    return render_shot(script, 0, 0, frames=1, size=(PICTURE, PICTURE))[0]
 
 
 def _seen(outline: Outline, script: Script) -> Outline:

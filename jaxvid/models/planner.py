@@ -10,7 +10,7 @@ graph, so that only valid outlines can come out.
 Further letters: M places of the encoded prompt, I of them of the picture; F features of a number.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -27,7 +27,7 @@ from jaxvid.typing import Params
 Pair = tuple[jax.Array, jax.Array]  # keys and values, each (B,S,K,A)
 BYTES = 257  # 256 byte values after the padding id 0
 STRIDE = 4  # bytes a place of the encoded prompt
-PICTURE = 32  # pixels of the picture that is read, height and width
+PICTURE = 64  # pixels of the picture that is read, height and width
 GRIDS = 4  # places of the picture along each side
 
 
@@ -103,7 +103,8 @@ class EncoderLayer(nn.Module):
 class PromptEncoder(nn.Module):
     """(B,L) ids and a picture -> features (B,M,width), and where there is something, bool (B,M).
 
-    The first L / 4 places are those of the text, the last I = GRIDS² those of the picture. Two
+    The first L / 4 places are those of the text, the last I = GRIDS² those of the picture; there
+    are none of it where no example of the batch has one (an image without pixels). Two
     strided convolutions see 13 bytes (a word, four Chinese characters), a third joins the words of
     a phrase, attention the rest. L must be divisible by 4 and at most ``text_length``.
     """
@@ -126,9 +127,11 @@ class PromptEncoder(nn.Module):
         place_MD = self.param("place", normal(0.02), (self.text_length // STRIDE, self.width))
         x = (x + place_MD[: x.shape[1]]) * mask_BM[..., None]
         x = x + nn.Conv(self.width, (5,), name="phrase")(nn.gelu(rms_norm(x)))
-        seen_BID, there_BI = Picture(self.width, name="picture")(image_BHWC)
-        x, mask_BM = jnp.concatenate([x, seen_BID], 1), jnp.concatenate([mask_BM, there_BI], 1)
-        way_KMM = self._ways(x.shape[1] - seen_BID.shape[1], x.shape[1])
+        text = x.shape[1]
+        if image_BHWC.size:
+            seen_BID, there_BI = Picture(self.width, name="picture")(image_BHWC)
+            x, mask_BM = jnp.concatenate([x, seen_BID], 1), jnp.concatenate([mask_BM, there_BI], 1)
+        way_KMM = self._ways(text, x.shape[1])
         for i in range(self.layers):
             x = EncoderLayer(self.width, self.heads, name=f"layer{i}")(x, mask_BM, way_KMM)
         return rms_norm(x), mask_BM
@@ -145,8 +148,8 @@ class PromptEncoder(nn.Module):
 class Picture(nn.Module):
     """uint8 (B,PICTURE,PICTURE,3) -> features (B,I,width) and whether there is a picture (B,I).
 
-    A picture that is zero everywhere is none. Three strided convolutions, then a place for each
-    8 x 8 pixels, which learns where it is and what can be seen there.
+    A picture that is zero everywhere is none. Four strided convolutions, then a place for each
+    16 x 16 pixels, which learns where it is and what can be seen there.
     """
 
     width: int
@@ -155,9 +158,10 @@ class Picture(nn.Module):
     def __call__(self, image_BHWC: jax.Array) -> tuple[jax.Array, jax.Array]:
         there_B = image_BHWC.max(axis=(1, 2, 3)) > 0
         x = image_BHWC.astype(jnp.float32) / 127.5 - 1.0
-        for i, width in enumerate((32, 64, self.width)):
-            x = nn.gelu(nn.Conv(width, (4, 4), strides=2, name=f"conv{i}")(x))
-            x = x + nn.gelu(nn.Conv(width, (3, 3), name=f"mix{i}")(x)) if i else x
+        for i, width in enumerate((24, 48, 96, self.width)):
+            x = nn.Conv(width, (4, 4), strides=2, name=f"conv{i}")(x)
+            x = x + nn.Conv(width, (3, 3), name=f"mix{i}")(nn.gelu(rms_norm(x))) if i else x
+            x = nn.gelu(rms_norm(x))
         x = nn.Dense(self.width, name="out")(x.reshape(len(x), GRIDS * GRIDS, self.width))
         x = x + self.param("place", normal(0.5), x.shape[1:])
         there_BI = jnp.broadcast_to(there_B[:, None], x.shape[:2])
@@ -235,7 +239,7 @@ class Planner(nn.Module):
     def read(self, text_BL: jax.Array, image_BHWC: jax.Array) -> Prompt:
         """Encodes the prompt and projects it for every decoder layer, once.
 
-        ``image`` uint8 (B,PICTURE,PICTURE,3), zero where there is none.
+        ``image`` uint8 (B,PICTURE,PICTURE,3), zero where there is none; (B,0,0,3) if nowhere.
         """
         x_BMD, mask_BM = self.encoder(text_BL, image_BHWC)
         pairs = tuple(layer.cross.memory(x_BMD) for layer in self.layers)
@@ -313,10 +317,11 @@ def sample(
 
     def body(carry: tuple, at: jax.Array) -> tuple:
         cache, state_B, before_B = carry
-        logits_B1V, weights_B1M, cache = model.apply(
+        written: Any = model.apply(
             {"params": params}, before_B[:, None], state_B[:, None], at, cache, prompt,
             method="write",
         )  # fmt: skip
+        logits_B1V, weights_B1M, cache = written
         logp_BV = restrict(
             logits_B1V[:, 0], allowed(state_B), temperature=temperature or 1.0, top_p=top_p
         )
@@ -331,5 +336,6 @@ def sample(
 
     cache = model.apply({"params": params}, B, grammar.LENGTH, method="empty_cache")
     first = (cache, jnp.full(B, grammar.START, jnp.int32), jnp.zeros(B, jnp.int32))
-    _, (tokens_SB, logp_SB, weights_SBM) = jax.lax.scan(body, first, jnp.arange(grammar.LENGTH))
-    return Sample(tokens_SB.T, logp_SB.T, weights_SBM.swapaxes(0, 1))
+    out: tuple[jax.Array, jax.Array, jax.Array]
+    _, out = jax.lax.scan(body, first, jnp.arange(grammar.LENGTH))
+    return Sample(out[0].T, out[1].T, out[2].swapaxes(0, 1))
