@@ -182,8 +182,9 @@ class _PmapStep(CompiledStep):
     """Gives the batch the device axis that pmap maps over."""
 
     def _split(self, batch: Batch) -> Batch:
-        n = self.mesh.size
-        return {k: v.reshape(n, -1, *v.shape[1:]) for k, v in batch.items()}
+        n, sharding = self.mesh.size, NamedSharding(self.mesh, PartitionSpec("data"))
+        split = {k: v.reshape(n, len(v) // n, *v.shape[1:]) for k, v in batch.items()}
+        return jax.device_put(split, sharding)  # a reshape forgets it of arrays without elements
 
     def compiled(self, batch: Batch) -> bool:
         return super().compiled(self._split(batch))
