@@ -1,0 +1,279 @@
+"""The vocabulary of ``english``: words for every value of an outline, and how sentences begin.
+
+No word means two values of a slot. A word twice is twice as likely. A verb is its four forms
+(``move``, ``moves``, ``move`` after a plural, ``moving``).
+"""
+
+from typing import Literal, NamedTuple
+
+Verb = tuple[str, str, str, str]
+Verbs = tuple[Verb, ...]
+
+_DOUBLED = ("hop", "get", "spin", "run", "stop", "drop", "zip", "pan")
+
+
+def verb(phrase: str) -> Verb:
+    """The four forms of a verb phrase, its first word being inflected."""
+    word, _, rest = phrase.partition(" ")
+    rest = rest and f" {rest}"
+    s = word + ("es" if word.endswith(("s", "x", "sh", "ch", "o")) else "s")
+    s = f"{word[:-1]}ies" if word.endswith("ly") else s
+    stem = word[:-1] if word.endswith("e") and not word.endswith("ee") else word
+    ing = f"{stem}{stem[-1] if word in _DOUBLED else ''}ing"
+    return word + rest, s + rest, word + rest, ing + rest
+
+
+def _verbs(*phrases: str) -> Verbs:
+    return tuple(verb(phrase) for phrase in phrases)
+
+
+WORDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "kind": {
+        "circle": ("circle", "circle", "disc", "dot", "ball", "disk"),
+        "square": ("square", "square", "box", "block"),
+        "triangle": ("triangle",),
+        "star": ("star", "star", "star", "five-pointed star"),
+        "diamond": ("diamond", "diamond", "rhombus", "lozenge"),
+        "cross": ("cross", "cross", "plus", "plus sign"),
+        "ring": ("ring", "ring", "hoop", "donut"),
+        "heart": ("heart", "heart", "love heart"),
+    },
+    "color": {
+        "red": ("red", "red", "red", "crimson", "scarlet"),
+        "orange": ("orange", "orange", "orange", "tangerine"),
+        "yellow": ("yellow", "yellow", "yellow", "golden"),
+        "green": ("green", "green", "green", "emerald"),
+        "cyan": ("cyan", "turquoise", "teal", "aqua"),
+        "blue": ("blue", "blue", "blue", "navy", "royal blue"),
+        "purple": ("purple", "purple", "violet", "lilac"),
+        "pink": ("pink", "pink", "pink", "rosy"),
+    },
+    "size": {
+        "small": ("small", "small", "little", "tiny", "mini"),
+        "medium": ("medium", "medium-sized", "mid-sized", "middle-sized", "average-sized"),
+        "large": ("large", "big", "big", "huge", "giant", "enormous"),
+    },
+    "tone": {
+        "light": ("light", "white", "bright", "pale"),
+        "dark": ("dark", "dark", "black", "dim"),
+        "warm": ("warm", "warm", "beige", "sandy"),
+        "cool": ("cool", "cool", "cold", "grey-blue", "blue-grey"),
+    },
+}
+THINGS = ("shape", "shape", "object", "thing")  # a kind that nobody named
+CUTE = ("cute", "nice", "simple", "lovely", "pretty", "funny")
+ORDINALS = ("first", "second", "third")
+NUMBERS = ("one", "two", "three")
+PAIRS = ("two", "two", "2", "a pair of", "a couple of")
+
+PATTERNS = {  # before "background"
+    "plain": ("plain", "plain", "solid", "uniform"),
+    "gradient": ("gradient",),
+    "grid": ("grid", "checkered", "gridded"),
+    "noise": ("textured", "noisy", "cloudy", "grainy"),
+}
+SURFACES = {"gradient": ("gradient",), "grid": ("grid", "lattice"), "noise": ("noise texture",)}
+GROUNDS = ("background", "background", "backdrop")
+
+GO = _verbs("move", "move", "move", "go", "go", "slide", "travel", "glide", "fly", "head")
+HURRY = {
+    "slow": _verbs("crawl", "creep", "inch"),
+    "fast": _verbs("dash", "race", "rush", "dart", "zip"),
+}
+WAYS = {
+    "right": ("right", "to the right", "to the right", "rightwards", "from left to right"),
+    "left": ("left", "to the left", "to the left", "leftwards", "from right to left"),
+    "up": ("up", "upwards", "upward"),
+    "down": ("down", "downwards", "downward"),
+    "up_right": ("to the upper right", "to the top right", "up and to the right", "up-right"),
+    "up_left": ("to the upper left", "to the top left", "up and to the left", "up-left"),
+    "down_right": ("to the lower right", "to the bottom right", "down and to the right"),
+    "down_left": ("to the lower left", "to the bottom left", "down and to the left"),
+}
+ACTS = {
+    "up": _verbs("rise", "climb", "ascend", "rise up"),
+    "down": _verbs("fall", "sink", "descend", "drop down"),
+    "bounce": _verbs("bounce", "bounce up and down", "hop", "jump", "jump up and down"),
+    "orbit": _verbs(
+        *("move in a circle", "go round in circles", "circle around", "move in circles"),
+        *("spin around in a circle", "go round and round", "loop around"),
+    ),
+    "zoom_in": _verbs("grow", "get bigger", "get larger", "expand", "swell", "become bigger"),
+    "zoom_out": _verbs("shrink", "get smaller", "contract", "become smaller"),
+    "still": (
+        *_verbs("stay still", "stand still", "stay put", "stay in place", "remain still"),
+        ("not move", "does not move", "do not move", "not moving"),
+        ("not move", "doesn't move", "don't move", "not moving"),
+    ),
+}
+PARTICIPLES = {"bounce": "bouncing", "zoom_in": "growing", "zoom_out": "shrinking"}
+STOP = _verbs("stop", "stop", "come to a stop", "freeze", "halt", "stand still", "stop moving")
+GONE = _verbs("disappear", "disappear", "vanish", "leave the screen", "leave the frame")
+BE: Verb = ("be", "is", "are", "")
+IDLE: Verbs = (
+    ("appear", "is there", "are there", ""),
+    ("appear", "can be seen", "can be seen", ""),
+    verb("move around"),
+)
+ROAM = _verbs("move", "move around", "move around", "move about")
+TO = {
+    "towards": _verbs("move towards", "go towards", "approach", "head for", "come closer to"),
+    "away": _verbs("move away from", "run away from", "back away from", "flee from"),
+}
+EACH_OTHER = {
+    "towards": _verbs("move towards each other", "approach each other", "come together"),
+    "away": _verbs("move away from each other", "run away from each other", "move apart"),
+}
+BEFORE = {  # adverbs that may stand before the verb, then those that may not
+    "slow": ("slowly", "slowly", "gently", "gradually"),
+    "fast": ("quickly", "quickly", "rapidly", "swiftly"),
+}
+AFTER = {
+    "slow": ("slowly", "slowly", "at a slow pace", "in slow motion", "at low speed"),
+    "fast": ("fast", "quickly", "at high speed", "at a fast pace", "at top speed"),
+}
+
+ACROSS = {"left": ("left", "left-hand"), "right": ("right", "right-hand")}
+HEIGHT = {"top": ("top", "upper"), "bottom": ("bottom", "lower")}
+CENTER = ("in the middle", "in the center", "in the centre", "in the middle of the screen")
+MIDWAY = {"x": ("horizontally centred", "horizontally centered"), "y": ("halfway up",)}
+DEPTHS = {"behind": ("behind",), "front": ("in front of",)}
+SIDES = {
+    "left": ("to the left of", "on the left side of"),
+    "right": ("to the right of", "on the right side of"),
+    "above": ("above",),
+    "below": ("below", "underneath"),
+}
+INVERSE = {
+    **{"behind": "front", "front": "behind"},
+    **{"left": "right", "right": "left", "above": "below", "below": "above"},
+}
+CAMERAS = {  # the first goes without saying whose movement it is
+    "pan_left": _verbs("pan left", "pan to the left", "move left", "turn left"),
+    "pan_right": _verbs("pan right", "pan to the right", "move right", "turn right"),
+    "pan_up": _verbs("pan up", "pan upwards", "tilt up", "move up"),
+    "pan_down": _verbs("pan down", "pan downwards", "tilt down", "move down"),
+    "zoom_in": _verbs("zoom in", "zoom in", "move closer", "push in"),
+    "zoom_out": _verbs("zoom out", "zoom out", "pull back", "pull out"),
+}
+LINKS = {
+    "fade": (("fade", "fades"), ("cross-fade", "cross-fades"), ("dissolve", "dissolves")),
+    "wipe": (("wipe", "wipes"),),
+}
+
+
+class Mode(NamedTuple):
+    """How the verbs of a sentence stand: auxiliaries and forms (places in a Verb), one or many.
+
+    ``after`` is the form of a second verb ("is moving, then stops"); ``kind`` what may follow the
+    sentence's beginning: a clause, a noun, or a noun with a bare verb ("make it jump").
+    """
+
+    kind: Literal["clause", "noun", "base"]
+    aux: tuple[str, str]
+    form: tuple[int, int]
+    after: tuple[int, int]
+
+
+FINITE = Mode("clause", ("", ""), (1, 2), (1, 2))
+PROGRESSIVE = Mode("clause", ("is", "are"), (3, 3), (1, 2))
+WILL = Mode("clause", ("will", "will"), (0, 0), (0, 0))
+SHOULD = Mode("clause", ("should", "should"), (0, 0), (0, 0))
+ING = Mode("noun", ("", ""), (3, 3), (3, 3))
+THAT = Mode("noun", ("that", "that"), (1, 2), (1, 2))
+WHICH_IS = Mode("noun", ("which is", "which are"), (3, 3), (1, 2))
+BARE = Mode("base", ("", ""), (0, 0), (0, 0))
+TO_VERB = Mode("base", ("to", "to"), (0, 0), (0, 0))
+
+# Beginnings of a prompt. In every list of forms the last quarter is held out (``Draw.form``).
+Lead = tuple[str, Mode]
+PLAIN: tuple[Lead, ...] = (
+    *(("", FINITE), ("", FINITE), ("", FINITE), ("", ING), ("", ING), ("", PROGRESSIVE)),
+    *(("a video of", ING), ("a clip of", ING), ("a clip in which", FINITE)),
+    *(("a video in which", FINITE), ("a clip in which", PROGRESSIVE)),
+)
+REQUESTS: tuple[Lead, ...] = (
+    *(("", FINITE),) * 6,
+    *(("", ING),) * 5,
+    *(("", PROGRESSIVE), ("", PROGRESSIVE), ("in this clip,", FINITE), ("", SHOULD), ("", WILL)),
+    *(("show me", ING), ("please show me", ING), ("a video of", ING), ("make a video of", ING)),
+    *(("create an animation where", FINITE), ("I want to see", ING), ("make", BARE)),
+    *(("let", BARE), ("please make", BARE), ("I want", TO_VERB), ("I would like to see", ING)),
+    *(("generate a clip in which", FINITE), ("I'd like a video where", FINITE)),
+    *(("a simple animation of", ING), ("please draw", ING), ("imagine", ING), ("we see", ING)),
+    *(("hi, please create a video of", ING), ("a short clip of", ING), ("I need", ING)),
+    *(("a clip for my daughter:", ING), ("for my kids, please make a video of", ING)),
+    *(("I want a clip in which", FINITE), ("please show", ING), ("create a video of", ING)),
+    *(("please make an animation where", FINITE), ("I'd like to see", ING)),
+    *(("create an animation of", ING), ("I need a video of", ING)),
+    *(("make a clip of", ING), ("in this video,", FINITE), ("please let", BARE)),
+    *(("I would like", TO_VERB), ("show me a video where", FINITE)),
+)
+ANIMATE: tuple[Lead, ...] = (
+    *(("", FINITE),) * 4,
+    *(("make", BARE),) * 3,
+    *(
+        ("", PROGRESSIVE),
+        ("", ING),
+        ("let", BARE),
+        ("animate this:", FINITE),
+        ("please make", BARE),
+    ),
+    *(("I want", TO_VERB), ("now", FINITE), ("", SHOULD), ("animate the picture so that", FINITE)),
+    *(("in the video,", FINITE), ("have", BARE), ("", WILL)),
+    *(("animate the picture:", FINITE), ("please let", BARE), ("in the video,", WILL)),
+    *(("animate this so that", FINITE), ("please have", BARE)),
+)
+# Beginnings of a later shot: after a cut that a new name shows, and for any shot. ``{n}`` is its
+# number, ``{nth}`` its ordinal.
+THEN: tuple[Lead, ...] = (
+    *(("then", FINITE), ("then", FINITE), ("next,", FINITE), ("after that,", FINITE)),
+    *(("then we see", ING), ("next we see", ING), ("after that, we see", ING)),
+    *(("after that,", PROGRESSIVE), ("next,", PROGRESSIVE)),
+)
+CUTS: tuple[Lead, ...] = (
+    *(("cut to", ING), ("cut to", ING), ("next shot:", FINITE), ("shot {n}:", FINITE)),
+    *(("in the next shot,", FINITE), ("in the {nth} shot,", FINITE), ("the next shot shows", ING)),
+    *(("scene {number}:", FINITE), ("in the next scene,", FINITE), ("cut:", FINITE)),
+    *(("next scene:", FINITE), ("in the next shot we see", ING), ("the {nth} shot shows", ING)),
+    *(("next scene:", ING), ("in the {nth} scene,", FINITE), ("the next scene shows", ING)),
+    *(("shot {number}:", FINITE), ("in the next scene we see", ING)),
+)
+# What stands before the word for a fade or wipe, which of its forms, what stands after it.
+TURNS: tuple[tuple[str, int, str, Mode], ...] = (
+    *(("", 0, "to", ING), ("", 0, "to", ING), ("", 0, "to the next shot:", FINITE)),
+    *(("with a", 0, ", the next shot shows", ING), ("the picture", 1, "to", ING)),
+    *(("then a", 0, "to", ING), ("a", 0, "leads to", ING), ("", 0, "to shot {n}:", FINITE)),
+    *(("the picture", 1, "to the next shot:", FINITE), ("a", 0, "leads to the next shot:", FINITE)),
+)
+# How an act is followed by another of the same actor; the verb is a second verb of the sentence if
+# the mode is None. ``{it}`` is a pronoun.
+THEREAFTER: tuple[tuple[str, Mode | None], ...] = (
+    *((", then", None), (", then", None), ("and then", None), ("before", ING)),
+    *((", and after that", None), (", and then", None), (", after that", None)),
+    *(("; after that", None), ("; then", None)),
+)
+IT_THEN: tuple[tuple[str, Mode | None], ...] = (
+    *((", then {it}", FINITE), (", after which {it}", FINITE), (". then {it}", FINITE)),
+    *((". after that, {it}", FINITE), (", and then {it}", FINITE), ("; then {it}", FINITE)),
+    *(("; after that, {it}", FINITE),),
+)
+JOINS: tuple[tuple[str, Mode | None], ...] = (
+    *(("and", None), ("and", None), ("while", FINITE), (", and", None), ("as", FINITE)),
+    *(("; meanwhile,", FINITE), ("and at the same time", None), (", while", FINITE)),
+    *((", and at the same time", None), ("; at the same time,", FINITE)),
+)
+BESIDES = ("", "", "", "meanwhile,", "at the same time,")  # before a second sentence of a shot
+# Where a background is said, and after which word.
+BACKGROUNDS = (
+    *(("end", "on"), ("end", "on"), ("end", "against"), ("front", "on"), ("end", "with")),
+    *(("sentence", ""), ("comma", ""), ("front", "against"), ("front", "with")),
+)
+# What joins a camera's movement to a sentence, who moves, and how.
+MOVES: tuple[tuple[str, str, Mode], ...] = (
+    *((",", "the camera", FINITE), ("while", "the camera", FINITE), (".", "the camera", FINITE)),
+    *(("as", "the camera", FINITE), ("with", "the camera", ING), (",", "", ING), (".", "", BARE)),
+    *((",", "camera", ING), (".", "the view", FINITE), ("while", "the view", FINITE)),
+    *(("as", "the view", FINITE), ("with", "the view", ING), (".", "the camera", PROGRESSIVE)),
+)
+CLOSINGS = (", please", ", thanks", ", thank you")
