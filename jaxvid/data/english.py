@@ -7,7 +7,7 @@ form sets who is named when, and ``english_phrases`` says nouns, places, movemen
 from collections.abc import Callable
 
 from jaxvid.data import english_words as words
-from jaxvid.data.english_phrases import Phrase, Phrases, acts, compose, rests, split
+from jaxvid.data.english_phrases import Phrase, Phrases, acts, compose, split
 from jaxvid.data.english_words import BE, FINITE, ING, THAT, WHICH_IS, WORDS, Mode
 from jaxvid.data.pieces import Draw, Piece
 from jaxvid.outline import ANY, TO, Outline
@@ -31,12 +31,12 @@ def pieces(
       Pieces that concatenate to the text. Places in numbers have no words.
     """
     teller = _Teller(outline, draw, picture, plain)
-    phrase: Phrase = []
-    for i in range(len(outline.takes)):
-        phrase += teller.take(i)
-    if not plain and draw.chance(0.05) and "please" not in str(phrase[0]):
+    phrase = [word for i in range(len(outline.takes)) for word in teller.take(i)]
+    lead, long = str(phrase[0]), len(outline.takes) > 1
+    if not plain and not long and "please" not in lead and draw.chance(0.05):
         phrase += split(draw.pick(words.CLOSINGS))
-    stop = "." if draw.chance(0.8 if len(outline.takes) > 1 else 0.5) else ""
+    mark = "?" if lead.startswith(("can ", "could ")) and "." not in phrase else "."
+    stop = mark if draw.chance(0.8 if long else 0.5) else ""
     return compose(phrase, capitals=draw.chance(0.6), stop=stop)
 
 
@@ -55,26 +55,32 @@ class _Teller(Phrases):
         self.placed = set(self.known) if pictured else set()
         self.topic = self.topic if len(self.known) == 1 else None
         lead, mode = self.lead(i)
-        # "a clip where on a grid, ..." would be clumsy
-        self.open = str(lead[-1]).endswith((",", ":")) or lead[-1] in ("", "then")
-        if i:
-            lead = [
-                "," if lead == ["then"] and self.short and self.draw.chance(0.4) else ".",
-                *lead,
-            ]
+        begin = str(lead[-1])
+        if i == 0:
+            self.bare = begin == "" and self.draw.chance(0.25)
+        else:
+            runs_on = begin == "then" and self.short and self.draw.chance(0.4)
+            lead = ["," if runs_on else ".", *lead]
+        # "A clip where on a grid, ..." would be clumsy.
+        self.open = begin in ("", "then") or begin.endswith((",", ":"))
+        camera = self.camera(i)
+        if camera[:1] == ["front"]:
+            camera[0] = ","
+            if mode is FINITE and (begin == "" or begin.endswith(":")):
+                lead, camera = [*lead, *camera[1:], self.pick(("while", "as"))], []
+                self.open = False
         where, preposition = self.draw.form(words.BACKGROUNDS)
         ground = [] if pictured else self.ground(i, predicate=where == "sentence")
-        camera = self.camera(i)
         self.ending = []
         if where == "front" and ground and self.open:
             return [*lead, preposition, *ground, ",", *self.core(i, mode), *camera]
         if ground and where in ("end", "front"):
             self.ending = [preposition, *ground]
-        core = [*lead, *self.core(i, mode)]
+        core = self.core(i, mode)
         if self.ending[:1] == ["with"] and "with" in (*core, *camera):
             self.ending[0] = "on"
-        core += self.ending
-        self.short = "." not in core[1:] and where != "sentence" and not camera
+        self.short = "." not in core and where != "sentence" and not camera
+        core = [*lead, *core, *self.ending]
         if ground and where == "comma":
             core += [",", *(ground if camera else ground[1:])]
         if ground and where == "sentence":
@@ -110,6 +116,10 @@ class _Teller(Phrases):
         parts = self.takes[i].parts
         fresh = parts[0].who not in self.known
         if len(parts) == 1:
+            way = parts[0].motion in words.WAYS and parts[0].speed == "normal"
+            asked = i == 0 and mode is FINITE and self.open and not (self.plain or self.numbered)
+            if way and asked and self.draw.chance(0.12):
+                return self.moved()
             if mode.kind == "clause" and not (fresh and mode is FINITE):
                 return self.clause(i, 0, mode)
             return self.draw.form(_ONE[mode.kind, fresh])(self, i, mode)
@@ -117,17 +127,6 @@ class _Teller(Phrases):
         if only is not None:
             return self.clause(i, only, mode)
         return self.two(i, mode, fresh)
-
-    def only(self) -> int | None:
-        """The one part that needs words where a picture shows who is there; None: both do."""
-        take = self.takes[0]
-        first, second = take.parts
-        if take.depth != ANY or take.side != ANY or not self.draw.chance(0.6):
-            return None
-        if rests(second) and acts(first):
-            return 0
-        # The first may be passed over only if it never comes again: looks are in order of mention.
-        return 1 if rests(first) and acts(second) and len(self.takes) == 1 else None
 
     # One actor
 
@@ -211,7 +210,7 @@ class _Teller(Phrases):
             return self.together(i, mode, fresh)
         case = "to" if to else "free"
         if related:
-            far = a.then != "none" or (take.side != ANY and a.motion in words.WAYS)
+            far = a.then != "none" or (take.side != ANY and a.motion in words.TRAVELS)
             case = "related to" if to else "far" if far else "near"
         elif not acts(a) and fresh and mode.kind != "base":
             case = "idle"

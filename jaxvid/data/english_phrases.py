@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from jaxvid.data import english_words as words
-from jaxvid.data.english_words import FINITE, PROGRESSIVE, THAT, WHICH_IS, WORDS, Mode
+from jaxvid.data.english_words import BARE, FINITE, PROGRESSIVE, THAT, WHICH_IS, WORDS, Mode
 from jaxvid.data.pieces import Draw, Piece
 from jaxvid.outline import ANY, TO, Outline, Part
 
 Phrase = list[str | Piece]
 T = TypeVar("T")
 ATTRIBUTES = ("size", "color", "kind")
-MARKS = (",", ".", ";", ":")
+MARKS = (",", ".", ";", ":", "?")
 
 
 def split(text: str) -> Phrase:
@@ -71,7 +71,7 @@ class Phrases:
         self.known = [part.who for part in self.takes[0].parts] if picture else []
         self.topic: int | None = None  # whom "it" would mean
         self.placed: set[int] = set()  # the looks whose place in this take has been said
-        self.bare = draw.chance(0.12)  # no articles
+        self.bare = False  # without articles
 
     def pick(self, options: Sequence[T]) -> T:
         """Any of the options; in a long story rather a short one."""
@@ -172,6 +172,17 @@ class Phrases:
         """Whether a place in a take is yet to be said."""
         parts = [part for part in self.takes[i].parts if part.who not in self.placed]
         return any(v != ANY and not v.isdigit() for part in parts for v in (part.x, part.y))
+
+    def only(self) -> int | None:
+        """The one part that needs words where a picture shows who is there; None: both do."""
+        take = self.takes[0]
+        first, second = take.parts
+        if take.depth != ANY or take.side != ANY or not self.draw.chance(0.6):
+            return None
+        if rests(second) and acts(first):
+            return 0
+        # The first may be passed over only if it never comes again: looks are in order of mention.
+        return 1 if rests(first) and acts(second) and len(self.takes) == 1 else None
 
     def alike(self, i: int) -> bool:
         """Whether the parts of a take are two new looks of which the same is stated."""
@@ -294,6 +305,15 @@ class Phrases:
             table = {"still": words.STOP, "gone": words.GONE}
             text = self.pick(table.get(part.then) or words.ACTS[part.then])[form]
         return [*said, Piece(text, slots)]
+
+    def moved(self) -> Phrase:
+        """ "move a red circle up" """
+        part = self.takes[0].parts[0]
+        path = self.paths(0, (0,), "motion")
+        what = [*self.mention(part.who), *self.place(0, 0)]
+        verb, way = self.pick(("move", "move", "slide")), self.pick(words.WAYS[part.motion])
+        then = self.then(0, (0,), BARE) if part.then != "none" else []
+        return [Piece(verb, path), *what, Piece(way, path), *then]
 
     # The frame
 

@@ -41,16 +41,23 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "color": {
         "red": ("red", "red", "red", "crimson", "scarlet"),
         "orange": ("orange", "orange", "orange", "tangerine"),
-        "yellow": ("yellow", "yellow", "yellow", "golden"),
+        "yellow": ("yellow", "yellow", "yellow", "gold"),
         "green": ("green", "green", "green", "emerald"),
         "cyan": ("cyan", "turquoise", "teal", "aqua"),
         "blue": ("blue", "blue", "blue", "navy", "royal blue"),
         "purple": ("purple", "purple", "violet", "lilac"),
-        "pink": ("pink", "pink", "pink", "rosy"),
+        "pink": ("pink", "pink", "pink", "rose"),
     },
     "size": {
         "small": ("small", "small", "little", "tiny", "mini"),
-        "medium": ("medium", "medium-sized", "mid-sized", "middle-sized", "average-sized"),
+        "medium": (
+            "medium",
+            "medium",
+            "medium-sized",
+            "mid-sized",
+            "middle-sized",
+            "average-sized",
+        ),
         "large": ("large", "big", "big", "huge", "giant", "enormous"),
     },
     "tone": {
@@ -61,7 +68,7 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 THINGS = ("shape", "shape", "object", "thing")  # a kind that nobody named
-CUTE = ("cute", "nice", "simple", "lovely", "pretty", "funny")
+CUTE = ("cute", "nice", "simple", "lovely", "funny")
 ORDINALS = ("first", "second", "third")
 NUMBERS = ("one", "two", "three")
 PAIRS = ("two", "two", "2", "a pair of", "a couple of")
@@ -106,8 +113,9 @@ ACTS = {
         ("not move", "doesn't move", "don't move", "not moving"),
     ),
 }
+TRAVELS = (*WAYS, "bounce", "orbit")  # "hops to the left of" would say where it goes
 PARTICIPLES = {"bounce": "bouncing", "zoom_in": "growing", "zoom_out": "shrinking"}
-STOP = _verbs("stop", "stop", "come to a stop", "freeze", "halt", "stand still", "stop moving")
+STOP = _verbs("stop", "stop", "come to a stop", "freeze", "halt", "stand still")
 GONE = _verbs("disappear", "disappear", "vanish", "leave the screen", "leave the frame")
 BE: Verb = ("be", "is", "are", "")
 IDLE: Verbs = (
@@ -202,6 +210,7 @@ REQUESTS: tuple[Lead, ...] = (
     *(("generate a clip in which", FINITE), ("I'd like a video where", FINITE)),
     *(("a simple animation of", ING), ("please draw", ING), ("imagine", ING), ("we see", ING)),
     *(("hi, please create a video of", ING), ("a short clip of", ING), ("I need", ING)),
+    *(("can you make", BARE), ("could you show me", ING)),
     *(("a clip for my daughter:", ING), ("for my kids, please make a video of", ING)),
     *(("I want a clip in which", FINITE), ("please show", ING), ("create a video of", ING)),
     *(("please make an animation where", FINITE), ("I'd like to see", ING)),
@@ -250,8 +259,8 @@ TURNS: tuple[tuple[str, int, str, Mode], ...] = (
 # the mode is None. ``{it}`` is a pronoun.
 THEREAFTER: tuple[tuple[str, Mode | None], ...] = (
     *((", then", None), (", then", None), ("and then", None), ("before", ING)),
-    *((", and after that", None), (", and then", None), (", after that", None)),
-    *(("; after that", None), ("; then", None)),
+    *((", and after that", None), (", after that", None), ("before", ING)),
+    *(("and after that", None), (", and then", None)),
 )
 IT_THEN: tuple[tuple[str, Mode | None], ...] = (
     *((", then {it}", FINITE), (", after which {it}", FINITE), (". then {it}", FINITE)),
@@ -269,11 +278,16 @@ BACKGROUNDS = (
     *(("end", "on"), ("end", "on"), ("end", "against"), ("front", "on"), ("end", "with")),
     *(("sentence", ""), ("comma", ""), ("front", "against"), ("front", "with")),
 )
-# What joins a camera's movement to a sentence, who moves, and how.
+# What joins a camera's movement to a sentence ("front": it stands before), who moves, and how.
 MOVES: tuple[tuple[str, str, Mode], ...] = (
     *((",", "the camera", FINITE), ("while", "the camera", FINITE), (".", "the camera", FINITE)),
     *(("as", "the camera", FINITE), ("with", "the camera", ING), (",", "", ING), (".", "", BARE)),
-    *((",", "camera", ING), (".", "the view", FINITE), ("while", "the view", FINITE)),
+    *(
+        ("front", "the camera", FINITE),
+        (",", "camera", ING),
+        (".", "the view", FINITE),
+        ("while", "the view", FINITE),
+    ),
     *(("as", "the view", FINITE), ("with", "the view", ING), (".", "the camera", PROGRESSIVE)),
 )
 CLOSINGS = (", please", ", thanks", ", thank you")
