@@ -214,7 +214,9 @@ def _explain(draft: Any) -> None:
         style = f"bold {styles[n % len(styles)]}"
         text.stylize(style, span.start, span.end)
         words = draft.prompt[span.start : span.end]
-        lines.append(rich.text.Text.assemble(f"  {span.slot:<26} {values[span.slot]:<12} ", (words, style)))
+        lines.append(
+            rich.text.Text.assemble(f"  {span.slot:<26} {values[span.slot]:<12} ", (words, style))
+        )
     console.print(text, *lines, sep="\n", soft_wrap=True)
 
 
@@ -262,7 +264,7 @@ def parse_run(
     folder = parsed.run
     if folder is None:
         source = run.data.source
-        name = preset if source == "scenes" else pathlib.Path(source.partition(":")[2]).name
+        name = preset if ":" not in source else pathlib.Path(source.partition(":")[2]).name
         folder = pathlib.Path("runs") / (name or "own")
     return run, folder / kind, parsed.dry_run
 

@@ -21,9 +21,9 @@ from jaxvid.data.source import open_source
 from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text, write_grid
 from jaxvid.metrics import confusion, mean, motion, quality, reader
+from jaxvid.outline import ANY, Outline
 from jaxvid.parallel import compile_function
 from jaxvid.pipeline import Pipeline, load
-from jaxvid.outline import ANY, Outline
 from jaxvid.script import Script
 from jaxvid.state import GanState
 from jaxvid.steps.gan import to_unit
@@ -65,7 +65,8 @@ def _prompts(
     captions = [caption(seed, "heldout", i) for i in range(count)]  # English and Chinese by turns
     clips = [pipe.generate(wording.text, seed=i) for i, (wording, _) in enumerate(captions)]
     stated = [_sized(script, said) for script, (_, said) in zip(scripts, captions, strict=True)]
-    made = reader.evaluate_clips([clip.video for clip in clips], scripts, stated)
+    videos = [clip.video[: data.frames] for clip in clips]  # of more shots than asked, the first
+    made = reader.evaluate_clips(videos, scripts, stated)
     real = reader.evaluate_clips([render(script) for script in scripts], scripts, stated)
     planned = [clip.script for clip in clips]
     figures: dict[str, Any] = {"count": count}
@@ -79,8 +80,7 @@ def _prompts(
     say(
         "  of the script alone: " + ", ".join(f"{k} {v:.1%}" for k, v in figures["planned"].items())
     )
-    videos = np.stack([clip.video for clip in clips[:12]])
-    write_grid(run / "evaluation.png", videos, frames=8, scale=2)
+    write_grid(run / "evaluation.png", np.stack(videos[:12]), frames=8, scale=2)
     lines = [f"{i}: {wording.text}" for i, (wording, _) in enumerate(captions[:12])]
     atomic_write_text(run / "evaluation.txt", "\n".join(lines) + "\n")
     return figures
@@ -98,7 +98,7 @@ def _planned(plans: list[Script], truths: list[Script]) -> dict[str, float]:
     def looks(script: Script, names: tuple[str, ...]) -> list[tuple[Any, ...]]:
         motions = {actor.entity: actor.motion for actor in script.scenes[0].shots[0].actors}
         return sorted(
-            tuple(motions[e.id] if name == "motion" else getattr(e, name) for name in names)
+            tuple(motions.get(e.id) if name == "motion" else getattr(e, name) for name in names)
             for e in script.entities
         )
 

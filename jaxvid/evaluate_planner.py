@@ -3,6 +3,8 @@
 Prompts use sentence forms, and combinations of kind, colour and motion, that no training saw.
 """
 
+import dataclasses
+import functools
 import json
 import pathlib
 import re
@@ -20,7 +22,7 @@ from jaxvid.lint import lint
 from jaxvid.metrics import outlines
 from jaxvid.outline import TO, Outline, stated
 from jaxvid.screenwriter import Draft, Screenwriter, load
-from jaxvid.script import DIRECTIONS, Script, from_json, to_json
+from jaxvid.script import DIRECTIONS, Script
 from jaxvid.staging import script_paths
 
 BATCH = 50
@@ -36,24 +38,25 @@ def evaluate_planner(run: pathlib.Path | None, *, prompts: int = 2000) -> dict[s
     """
     began = time.monotonic()
     writer = load(run, batch=BATCH)
+    ask = functools.partial(_stories, length=writer.length)
     result: dict[str, Any] = {}
     asked: list[tuple[Story, Draft]] = []
     for language in LANGUAGES:
-        stories = _stories(prompts, language=language, noise="none", picture=False)
+        stories = ask(prompts, language=language, noise="none", picture=False)
         pairs = _read(writer, stories)
         result[language] = _summary(pairs)
         asked += pairs
     for noise in ("mixed", "misspelt"):
-        result[noise] = _summary(_read(writer, _stories(prompts // 2, noise=noise, picture=False)))
+        result[noise] = _summary(_read(writer, ask(prompts // 2, noise=noise, picture=False)))
     for name, takes in (("two shots", 2), ("three shots", 3)):
         result[name] = _summary([p for p in asked if len(p[0].outline.takes) == takes])
     result["relations"] = _summary([p for p in asked if _relates(p[0].outline)])
     result["pronouns"] = _summary([p for p in asked if PRONOUN.search(p[0].wording.text)])
-    result["pictures"] = _pictures(_read(writer, _stories(prompts // 2, noise="none", picture=True)))
+    result["pictures"] = _pictures(_read(writer, ask(prompts // 2, noise="none", picture=True)))
     result["twins"] = _twins(writer, prompts // 2)
     result["direction"] = _directions(asked)
     result["pointing"] = _pointing(asked)
-    result["lint_clean"] = float(np.mean([not lint(draft.script) for _, draft in asked]))
+    result["lint_clean"] = _mean([not lint(draft.script) for _, draft in asked])
     result["milliseconds"] = _latency(run)
     result["seconds"] = round(time.monotonic() - began, 1)
     _tell(result)
@@ -92,7 +95,8 @@ def _pictures(pairs: Sequence[tuple[Story, Draft]]) -> dict[str, Any]:
         missed = {p.rpartition("/")[2] for p in outlines.score(s.outline, draft.outline).missed}
         if outlines.roles(s.outline) != outlines.roles(draft.outline):
             missed |= {"kind", "color", "x"}
-        wrong = {"kind": "kind" in missed, "color": "color" in missed, "place": bool({"x", "y"} & missed)}  # fmt: skip
+        slots = {"kind": {"kind"}, "color": {"color"}, "place": {"x", "y"}}
+        wrong = {name: bool(missed & those) for name, those in slots.items()}
         for name, value in wrong.items():
             counts[name] += not value
         counts["all"] += not any(wrong.values())
@@ -103,7 +107,8 @@ def _twins(writer: Screenwriter, count: int) -> dict[str, Any]:
     """Share of outlines of which the English and the Chinese prompt give the same script."""
     pairs = []
     for i in range(count):
-        twins = [story(SEED, "heldout", i, language=x, noise="none", picture=False) for x in LANGUAGES]  # fmt: skip
+        how: dict[str, Any] = {"noise": "none", "picture": False, "length": writer.length}
+        twins = [story(SEED, "heldout", i, language=language, **how) for language in LANGUAGES]
         if twins[0].outline == twins[1].outline:  # else one of them was too long to be said
             pairs.append(twins)
     drafts = [
@@ -111,13 +116,12 @@ def _twins(writer: Screenwriter, count: int) -> dict[str, Any]:
         for n in range(len(LANGUAGES))
     ]
     same = [_bare(a.script) == _bare(b.script) for a, b in zip(*drafts, strict=True)]
-    return {"count": len(same), "same": float(np.mean(same))}
+    return {"count": len(same), "same": _mean(same)}
 
 
 def _bare(script: Script) -> Script:
     """The script without the prompt that it was read from."""
-    document = json.loads(to_json(script))
-    return from_json(json.dumps({k: v for k, v in document.items() if k not in ("prompt", "spans")}))
+    return dataclasses.replace(script, prompt="", spans=())
 
 
 def _directions(pairs: Sequence[tuple[Story, Draft]]) -> dict[str, Any]:
@@ -135,7 +139,7 @@ def _directions(pairs: Sequence[tuple[Story, Draft]]) -> dict[str, Any]:
                 step = np.array(DIRECTIONS[value])
                 cosine = way @ step / max(np.hypot(*way) * np.hypot(*step), 1e-9)
                 right.append(cosine > np.cos(np.pi / 8))
-    return {"count": len(right), "right": float(np.mean(right))}
+    return {"count": len(right), "right": _mean(right)}
 
 
 def _pointing(pairs: Sequence[tuple[Story, Draft]]) -> dict[str, Any]:
@@ -149,7 +153,12 @@ def _pointing(pairs: Sequence[tuple[Story, Draft]]) -> dict[str, Any]:
                 hits.append(any(span.start < t.end and t.start < span.end for t in truths))
                 best = max(min(span.end, t.end) - max(span.start, t.start) for t in truths)
                 covered.append(max(best, 0) / (span.end - span.start))
-    return {"count": len(hits), "hit": float(np.mean(hits)), "precision": float(np.mean(covered))}
+    return {"count": len(hits), "hit": _mean(hits), "precision": _mean(covered)}
+
+
+def _mean(values: Sequence[Any]) -> float:
+    """The mean, 0 of nothing: a planner of a few steps gets nothing right that could be asked."""
+    return float(np.mean(values)) if values else 0.0
 
 
 def _latency(run: pathlib.Path | None) -> float:
@@ -173,9 +182,11 @@ def _tell(result: dict[str, Any]) -> None:
                 f"{row['f1']:.3f}  missed: {missed or 'nothing'}"
             )
     pictures = result["pictures"]
-    say("  of pictures: " + ", ".join(f"{k} {pictures[k]:.1%}" for k in ("kind", "color", "place", "all")))  # fmt: skip
+    shares = ", ".join(f"{k} {pictures[k]:.1%}" for k in ("kind", "color", "place", "all"))
+    say(f"  of pictures: {shares}")
     say(
-        f"  twins alike {result['twins']['same']:.1%}, directions {result['direction']['right']:.1%}, "
+        f"  twins alike {result['twins']['same']:.1%}, "
+        f"directions {result['direction']['right']:.1%}, "
         f"pointing {result['pointing']['hit']:.1%}, lint-clean {result['lint_clean']:.1%}, "
         f"{result['milliseconds']:.0f} ms a prompt"
     )

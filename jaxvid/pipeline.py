@@ -105,12 +105,13 @@ class Pipeline:
     ) -> Clip:
         """A clip from a prompt, or from a script as it stands; all its shots, joined in order.
 
-        ``image`` (H,W,3) uint8, cut to a square, becomes the first frame. ``folder`` is where the
-        pictures are that the script names. The same arguments give the same clip. Raises UserError
-        for bad prompts, and for pictures that cannot be used.
+        ``image`` (H,W,3) uint8, cut to a square, becomes the first frame, before the camera moves.
+        ``folder`` is where the pictures are that the script names. The same arguments give the same
+        clip. Raises UserError for bad prompts, and for pictures that cannot be used.
         """
         if prompt is None and script is None:
             raise UserError("give a prompt or a script")
+        seed %= 2**31  # any integer is one
         if script is None and prompt is not None:
             if self.writer is None:
                 prompt = tokenizer.check_prompt(prompt, self.data.text_length)
@@ -171,7 +172,7 @@ class Pipeline:
             video[0], mask[0, 0] = fit(image[None], side)[0], 1.0
         example = Example(video, caption, script.fps if script else fps, script)
         batch = {
-            **collate([example], [seed % 2**31], text_length=self.data.text_length),
+            **collate([example], [seed], text_length=self.data.text_length),
             "mask": mask,
         }
         return np.asarray(to_bytes(self._sample(self._params, batch, jax.random.key(seed)))[0])
@@ -190,7 +191,8 @@ def load(run: str | pathlib.Path, *, planner: str | pathlib.Path | None = None) 
     driven by scripts.
 
     ``planner``: another one, a run folder, a file of exported weights, or "shipped" for the one
-    that comes with jaxvid, which also serves runs without their own. Raises UserError where there is no generator or no checkpoint.
+    that comes with jaxvid, which also serves runs without their own. Raises UserError where there
+    is no generator or no checkpoint.
     """
     folder = pathlib.Path(run)
     generator, _, gan_state, gan_run = training.load_gan(folder / "gan")

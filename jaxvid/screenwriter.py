@@ -18,7 +18,7 @@ from jaxvid.outline import Outline, stated
 from jaxvid.parallel import compile_function
 from jaxvid.script import Script, Span
 from jaxvid.staging import script_paths, stage
-from jaxvid.typing import Params
+from jaxvid.typing import Params, UserError
 
 SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
 FAINT = 0.35  # of the greatest weight: places beside it that belong to a span
@@ -48,7 +48,7 @@ class Screenwriter:
         batch: int = 1,
     ) -> None:
         """``temperature`` 0 takes the likeliest reading; ``batch`` prompts are read at once."""
-        self._params, self._length, self._batch = params, planner.text_length, batch
+        self._params, self.length, self._batch = params, planner.text_length, batch
         self._read = compile_function(
             lambda params, text, image, key: sample(
                 planner, params, text, image, key, temperature=temperature, top_p=top_p
@@ -71,7 +71,10 @@ class Screenwriter:
         empty or too long prompt.
         """
         images = None if image is None else [image]
-        return self.write_all([prompt], images=images, seed=seed, frames=frames, fps=fps, size=size)[0]  # fmt: skip
+        (draft,) = self.write_all(
+            [prompt], images=images, seed=seed, frames=frames, fps=fps, size=size
+        )
+        return draft
 
     def write_all(
         self,
@@ -85,16 +88,17 @@ class Screenwriter:
     ) -> list[Draft]:
         """Drafts of many prompts; each depends on its own prompt, picture and seed alone when read
         greedily."""
-        prompts = [tokenizer.check_prompt(prompt, self._length) for prompt in prompts]
+        prompts = [tokenizer.check_prompt(prompt, self.length) for prompt in prompts]
+        seed %= 2**31  # any integer is one
         drafts: list[Draft] = []
         for start in range(0, len(prompts), self._batch):
             part = prompts[start : start + self._batch]
-            text = np.zeros((self._batch, self._length), np.int32)
+            text = np.zeros((self._batch, self.length), np.int32)
             seen = [None] * len(part) if images is None else images[start : start + self._batch]
             side = 0 if all(picture is None for picture in seen) else PICTURE
             image = np.zeros((self._batch, side, side, 3), np.uint8)
             for n, (prompt, picture) in enumerate(zip(part, seen, strict=True)):
-                text[n] = tokenizer.encode(prompt, self._length)
+                text[n] = tokenizer.encode(prompt, self.length)
                 if picture is not None:
                     image[n] = fit(picture[None], PICTURE)[0]
             key = jax.random.fold_in(jax.random.key(seed), start)
@@ -159,7 +163,10 @@ def load(run: str | pathlib.Path | None = None, *, batch: int = 1) -> Screenwrit
     path = SHIPPED if run is None else pathlib.Path(run)
     if path.suffix == ".safetensors":
         params, config = read_weights(path)
-        planner_run = configs.from_json(PlannerRun, config)
+        try:
+            planner_run = configs.from_json(PlannerRun, config)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
         planner = training.make_planner(planner_run)
         like = jax.eval_shape(lambda: training.build_planner(planner_run, abstract=True)[1].params)
         check_weights(path, params, like)

@@ -22,6 +22,7 @@ import pytest  # noqa: E402
 from jaxvid import training  # noqa: E402
 from jaxvid.config import (  # noqa: E402
     CriticConfig,
+    DataConfig,
     GanRun,
     GeneratorConfig,
     LossConfig,
@@ -37,6 +38,7 @@ TINY_GAN = GanRun(
     train=TrainConfig(steps=2, batch_size=8),
 )
 TINY_PLANNER = PlannerRun(
+    data=DataConfig(text_length=256),  # prompts as long as those of stories
     planner=PlannerConfig(width=16, encoder_layers=1, decoder_layers=1, heads=2),
     train=TrainConfig(steps=2, batch_size=8),
 )

@@ -1,19 +1,32 @@
 """The public face on a run of two steps: shapes, determinism, conditions, and the evaluation."""
 
-import dataclasses
 import json
 import pathlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import jaxvid
-from jaxvid import evaluate, pipeline
+from jaxvid import evaluate, pipeline, screenwriter, training
 from jaxvid.data.decode import read_video
-from jaxvid.script import to_json
+from jaxvid.data.transforms import fit
+from jaxvid.script import Actor, Entity, Fill, Picture, Scene, Script, Shot, to_json
 from jaxvid.typing import UserError
 
 PROMPT = "a large red circle moves to the right"
+T = 16  # frames of a shot: what the generator was trained on, and compiled for
+ENTITIES = (Entity("e0", "star", "yellow", "small"), Entity("e1", "ring", "blue", "medium"))
+STAR = Actor("e0", "right", (0.3, 0.4, 0.28, 0.28), (0.5, 0.4, 0.28, 0.28))
+RING = Actor("e1", "still", (0.3, 0.3, 0.4, 0.4), (0.3, 0.3, 0.4, 0.4), z=1)
+SKY, SEA = (200, 30, 30), (40, 60, 220)
+
+
+def film(*scenes: Scene) -> Script:
+    return Script(ENTITIES, scenes)
+
+
+ALONE = film(Scene("dark_grid", (Shot(T, (STAR,)),)))
 
 
 @pytest.fixture(scope="module")
@@ -21,27 +34,40 @@ def pipe(tiny_run: pathlib.Path) -> pipeline.Pipeline:
     return jaxvid.load(tiny_run)
 
 
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Of a script, with a picture of the sea in it, and one beside it."""
+    for path in (tmp_path / "story" / "sea.png", tmp_path / "secret.png"):
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((20, 50, 3), SEA, np.uint8)).save(path)
+    return tmp_path / "story"
+
+
 def test_prompt_to_file(pipe: pipeline.Pipeline, tmp_path: pathlib.Path) -> None:
     clip = pipe.generate(PROMPT, seed=3)
-    assert clip.video.shape == (16, 32, 32, 3) and clip.video.dtype == np.uint8
-    assert clip.script is not None and clip.script.frames == 16
+    assert clip.script is not None and clip.script.prompt == PROMPT == clip.prompt
+    shots = sum(len(scene.shots) for scene in clip.script.scenes)
+    assert clip.video.shape == (T * shots, 32, 32, 3) and clip.video.dtype == np.uint8
+    assert clip.script.frames == len(clip.video)
     path = clip.save(tmp_path / "clip.mp4")
     frames, fps = read_video(path)
-    assert frames.shape == (16, 256, 256, 3) and fps == 8.0
+    assert frames.shape == (T * shots, 256, 256, 3) and fps == 8.0
 
 
 def test_the_same_seed_gives_the_same_clip(pipe: pipeline.Pipeline) -> None:
-    a, b, c = (pipe.generate(PROMPT, seed=seed) for seed in (1, 1, 2))
+    a, b, c, d = (pipe.generate(PROMPT, seed=seed) for seed in (1, 1, 2, 2 - 2**31))
     np.testing.assert_array_equal(a.video, b.video)
     assert a.script == b.script
     assert (a.video != c.video).any()
+    np.testing.assert_array_equal(c.video, d.video)  # any integer is a seed
 
 
-def test_an_image_becomes_the_first_frame(pipe: pipeline.Pipeline) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
-    clip = pipe.generate(PROMPT, image=image)
-    np.testing.assert_array_equal(clip.video[0], image)
-    assert (clip.video[1] != image).any()
+@pytest.mark.parametrize("shape", [(32, 32), (45, 91)])
+def test_an_image_becomes_the_first_frame(pipe: pipeline.Pipeline, shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    video = pipe.generate(script=ALONE, image=image).video
+    np.testing.assert_array_equal(video[0], fit(image[None], 32)[0])
+    assert (video[1] != video[0]).any()
 
 
 def test_a_script_is_filmed_as_it_stands(pipe: pipeline.Pipeline, tmp_path: pathlib.Path) -> None:
@@ -50,18 +76,85 @@ def test_a_script_is_filmed_as_it_stands(pipe: pipeline.Pipeline, tmp_path: path
     story = pipeline.load_script(tmp_path / "story.json")
     assert story == script
     np.testing.assert_array_equal(
-        pipe.generate(script=story, seed=0).video.shape, pipe.generate(PROMPT, seed=0).video.shape
+        pipe.generate(script=story, seed=0).video, pipe.generate(PROMPT, seed=0).video
     )
 
 
-def test_shots_are_joined_in_order(pipe: pipeline.Pipeline) -> None:
-    script = pipe.plan(PROMPT, seed=0)
-    (scene,) = script.scenes
-    dark = dataclasses.replace(scene, background="dark_plain")
-    long = dataclasses.replace(script, scenes=(scene, dark))
-    video = pipe.generate(script=long, seed=0).video
-    assert len(video) == 32
-    np.testing.assert_array_equal(video[:16], pipe.generate(script=script, seed=0).video)
+def test_every_shot_of_a_script_has_its_frames_in_order(
+    pipe: pipeline.Pipeline, folder: pathlib.Path
+) -> None:
+    """Named, coloured and pictured backgrounds, and cameras, joined by a cut, a fade and a wipe."""
+    script = film(
+        Scene("dark_grid", (Shot(T, (STAR,)), Shot(T, (STAR, RING), "pan_left", "fade"))),
+        Scene(Fill(SKY), (Shot(T, (STAR,), "still", "wipe"), Shot(5, (STAR,), "zoom_in"))),
+        Scene(Picture("sea.png"), (Shot(T, (RING,)),)),
+    )
+    clip = pipe.generate(script=script, seed=0, folder=folder)
+    assert clip.video.shape == (script.frames, 32, 32, 3) == (4 * T + 5, 32, 32, 3)
+    assert clip.script == script and clip.fps == script.fps
+    alone = pipe.generate(script=ALONE, seed=0)
+    np.testing.assert_array_equal(clip.video[:T], alone.video)
+    corner_T3 = clip.video[:, 0, 0]
+    sky, sea = slice(2 * T + 4, 3 * T), slice(3 * T + 5, None)  # after the fade
+    assert (corner_T3[sky] == SKY).all() and (corner_T3[sea] == SEA).all()
+    assert (corner_T3[2 * T : 2 * T + 4] != SKY).any(1).all()  # during it
+
+
+def test_cameras_move(pipe: pipeline.Pipeline) -> None:
+    still, moved = (
+        pipe.generate(script=film(Scene("warm_noise", (Shot(T, (STAR,), camera),)))).video
+        for camera in ("still", "pan_up")
+    )
+    assert (still != moved).any((1, 2, 3)).all()
+
+
+def test_actors_stand_before_given_backgrounds(pipe: pipeline.Pipeline) -> None:
+    """Only where they are does it not show: the star is in the middle of the frame."""
+    video = pipe.generate(script=film(Scene(Fill(SKY), (Shot(T, (STAR,)),)))).video
+    shows = (video == SKY).all(-1)
+    assert shows[:, :4].all() and shows[:, -4:].all() and shows[:, :, :4].all()
+    assert not shows.all()
+
+
+def test_what_cannot_be_filmed_is_refused(pipe: pipeline.Pipeline, folder: pathlib.Path) -> None:
+    def refusal(background, actors=(STAR,), within: pathlib.Path | None = folder) -> str:  # type: ignore[no-untyped-def]
+        script = film(
+            Scene("dark_grid", (Shot(T, (STAR,)),)), Scene(background, (Shot(T, actors),))
+        )
+        with pytest.raises(UserError) as caught:
+            pipe.generate(script=script, folder=within)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "no such file" in refusal(Picture("none.png"))
+    assert "load the script from a file" in refusal(Picture("sea.png"), within=None)
+    (folder / "link.png").symlink_to(folder.parent / "secret.png")
+    assert "outside of the script's folder" in refusal(Picture("link.png"))
+    assert "scenes[1].shots[0]: needs at least one actor" in refusal("dark_grid", ())
+
+
+def told(*narrations: str) -> pipeline.Clip:
+    """A grey clip with a shot of 8 frames for each narration."""
+    shots = tuple(Shot(8, (STAR,), narration=text) for text in narrations)
+    video = np.full((8 * len(shots), 32, 32, 3), 128, np.uint8)
+    return pipeline.Clip(video, 8.0, None, film(Scene("dark_grid", shots)))
+
+
+def test_narrations_go_beside_the_video_or_into_it(tmp_path: pathlib.Path) -> None:
+    clip = told("A star.", "", "It shines. 星")
+    path = clip.save(tmp_path / "a.webp")
+    assert (tmp_path / "a.srt").read_text(encoding="utf-8") == (
+        "1\n00:00:00,000 --> 00:00:01,000\nA star.\n\n"
+        "2\n00:00:02,000 --> 00:00:03,000\nIt shines. 星\n"
+    )
+    assert (read_video(path)[0] == 128).all()
+    told("A star.", "").save(tmp_path / "b.webp", burn=True)
+    burnt, _ = read_video(tmp_path / "b.webp")
+    assert burnt.shape == (16, 256, 256, 3) and not (tmp_path / "b.srt").exists()
+    drawn_T = (burnt != 128).any((1, 2, 3))
+    np.testing.assert_array_equal(drawn_T, [True] * 8 + [False] * 8)
+    told("", "").save(tmp_path / "c.webp")
+    assert not (tmp_path / "c.srt").exists()
 
 
 def test_bad_prompts_are_refused(pipe: pipeline.Pipeline) -> None:
@@ -70,6 +163,21 @@ def test_bad_prompts_are_refused(pipe: pipeline.Pipeline) -> None:
             pipe.generate(prompt)
     with pytest.raises(UserError, match="prompt or a script"):
         pipe.generate()
+
+
+def test_another_planner_can_be_named(
+    tiny_run: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[pathlib.Path | str | None] = []
+    monkeypatch.setattr(screenwriter, "load", asked.append)
+    loaded = training.load_gan(tiny_run / "gan")
+    monkeypatch.setattr(training, "load_gan", lambda folder: loaded)
+    for run in (tiny_run, tmp_path):  # the latter has a generator alone
+        jaxvid.load(run)
+        for planner in ("shipped", tmp_path / "planner.safetensors"):
+            jaxvid.load(run, planner=planner)
+    named = [None, tmp_path / "planner.safetensors"]
+    assert asked == [tiny_run, *named, None, *named]
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: pathlib.Path) -> None:

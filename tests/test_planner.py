@@ -54,10 +54,9 @@ def batch() -> dict[str, jax.Array]:
 
 def weights(model: Planner) -> dict:
     """Random ones, larger than at the start, and biases: every path matters. Nothing compiles."""
-    image, tokens = jnp.zeros((1, PICTURE, PICTURE, 3), jnp.uint8), jnp.zeros((1, S), jnp.int32)
-    like = jax.eval_shape(
-        model.init, jax.random.key(0), jnp.zeros((1, L), jnp.int32), image, tokens
-    )
+    text, tokens = (jnp.zeros((1, n), jnp.int32) for n in (model.text_length, S))
+    image = jnp.zeros((1, PICTURE, PICTURE, 3), jnp.uint8)
+    like = jax.eval_shape(model.init, jax.random.key(0), text, image, tokens)
     rng = np.random.default_rng(0)
 
     def draw(leaf):

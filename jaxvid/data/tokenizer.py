@@ -35,11 +35,14 @@ def decode(ids_L: Int[np.ndarray, "L"]) -> str:
 
 
 def check_prompt(text: str, length: int) -> str:
-    """The prompt as it is read. Raises UserError where it is empty or over ``length`` bytes."""
-    text = normalise(text).strip()
+    """The prompt as it is read, lone surrogates as "?".
+
+    Raises UserError where it is empty or over ``length`` bytes.
+    """
+    text = normalise(text).strip().encode("utf-8", errors="replace").decode("utf-8")
     if all(unicodedata.category(character)[0] in "ZC" for character in text):
         raise UserError("the prompt is empty; say what to show, as in 'a red circle moves right'")
-    size = len(text.encode("utf-8", errors="replace"))
+    size = len(text.encode("utf-8"))
     if size > length:
         raise UserError(f"the prompt has {size} bytes (UTF-8) and {length} are read; shorten it")
     return text

@@ -1,0 +1,227 @@
+"""Laws of the screenwriter: a seed is a script, words are whole, and a shared file reads alike."""
+
+import dataclasses
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from test_planner import weights
+
+from jaxvid import config, grammar, screenwriter, training
+from jaxvid.io.weights import read_weights, write_weights
+from jaxvid.lint import lint
+from jaxvid.models.planner import Planner
+from jaxvid.outline import ANY, Look, Outline, Part, Take, stated
+from jaxvid.screenwriter import Screenwriter, point
+from jaxvid.script import from_json, to_json
+from jaxvid.staging import script_paths
+from jaxvid.typing import UserError
+
+PLANNER = Planner(width=16, heads=2, byte_width=8, text_length=128)
+PROMPTS = [
+    "a red circle moves",
+    "两颗蓝色的星形",
+    "it bounces on a dark grid, then",
+    "x",
+    "圆 and 星 🌟",
+]
+CIRCLE = Outline((Look("circle", "red"),), (Take((Part(0, "right"),)),))
+
+
+@pytest.fixture(scope="module")
+def writer() -> Screenwriter:
+    """Of an untrained planner: it reads nonsense, but always the same."""
+    return Screenwriter(PLANNER, weights(PLANNER))
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_run: pathlib.Path) -> pathlib.Path:
+    return screenwriter.export(tiny_run, tiny_run / "planner.safetensors")
+
+
+def test_a_seed_fills_only_what_the_prompt_leaves_open(writer: Screenwriter) -> None:
+    changed = 0
+    for prompt in PROMPTS:
+        one, again, other = (writer.write(prompt, seed=seed) for seed in (3, 3, 4))
+        assert one == again
+        assert one.outline == other.outline and one.spans == other.spans
+        changed += one.script != other.script
+        for draft in (one, other):
+            assert draft.script.prompt == prompt == draft.prompt
+            entities = draft.script.entities
+            for look, entity in zip(one.outline.looks, entities, strict=True):
+                for slot in ("kind", "color", "size"):
+                    assert getattr(look, slot) in (ANY, getattr(entity, slot))
+    assert changed > len(PROMPTS) / 2
+    assert len({writer.write(prompt).outline for prompt in PROMPTS}) > 1
+
+
+def test_drafts_do_not_depend_on_those_beside_them(writer: Screenwriter) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 70, 3)).astype(np.uint8)
+    images = [None, image, None, image[:, ::-1], None]
+    many = Screenwriter(PLANNER, weights(PLANNER), batch=2).write_all(
+        PROMPTS, images=images, seed=5
+    )
+    for prompt, image, draft in zip(PROMPTS, images, many, strict=True):
+        one = writer.write(prompt, image=image, seed=5)
+        assert draft.script == one.script and draft.outline == one.outline
+        assert draft.logp == pytest.approx(one.logp, abs=1e-3)
+    assert writer.write_all([]) == []
+
+
+def test_temperature_draws_other_readings() -> None:
+    hot = Screenwriter(PLANNER, weights(PLANNER), temperature=2.0, top_p=0.9)
+    drafts = [hot.write("a red circle", seed=seed) for seed in (0, 0, 1, 2)]
+    assert drafts[0] == drafts[1]
+    assert len({draft.outline for draft in drafts}) == 3
+    assert all(draft.logp < -1 for draft in drafts)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31 + 4, 10**30])
+def test_any_integer_is_a_seed(writer: Screenwriter, seed: int) -> None:
+    assert writer.write("a star", seed=seed) == writer.write("a star", seed=seed % 2**31)
+
+
+def test_spans_lie_in_the_prompt_and_name_slots(writer: Screenwriter) -> None:
+    for seed, prompt in enumerate(PROMPTS):
+        draft = writer.write(prompt, seed=seed)
+        assert draft.spans and draft.script.spans
+        paths = script_paths(draft.outline, draft.script)
+        for span in draft.spans:
+            assert 0 <= span.start < span.end <= len(prompt)
+            assert span.slot in stated(draft.outline)
+        named = [(paths[s.slot], s.start, s.end) for s in draft.spans]
+        assert named == [(s.slot, s.start, s.end) for s in draft.script.spans]
+        assert not [finding for finding in lint(draft.script) if "span" in finding.path]
+        assert from_json(to_json(draft.script)) == draft.script
+
+
+def pointed(prompt: str, places: dict[int, float], outline: Outline = CIRCLE) -> dict[str, str]:
+    """What each slot is said to be read from, where all point at these places of the prompt."""
+    weights_SM = np.zeros((grammar.LENGTH, 32), np.float32)
+    for place, weight in places.items():
+        weights_SM[:, place] = weight
+    spans = point(prompt, outline, weights_SM)
+    return {span.slot: prompt[span.start : span.end] for span in spans}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "places", "words"),
+    [
+        ("a red circle goes right", {0: 1.0}, "a red"),  # "a re"
+        ("a red circle goes right", {1: 1.0}, "red circle"),  # "d ci"
+        ("a red circle goes right", {2: 1.0}, "circle"),  # "rcle"
+        ("a red circle goes right", {2: 0.5, 3: 0.4, 4: 0.1}, "circle goes"),
+        ("a red circle goes right", {2: 0.5, 3: 0.1, 4: 0.4}, "circle"),  # what is near counts
+        ("a red circle goes right", {5: 1.0}, "right"),  # "ght"
+        ("red, blue", {1: 1.0}, "blue"),  # no commas and blanks at the ends
+        ("red1, blue", {0: 1.0}, "red1"),
+        ("一颗红色的圆形", {0: 1.0}, "一"),  # three bytes each: those of which more is inside
+        ("一颗红色的圆形", {1: 1.0}, "颗红"),
+        ("一颗红色的圆形", {1: 0.5, 2: 0.4}, "颗红色"),
+        ("一颗red圆", {1: 1.0}, "颗red"),  # letters make a word, signs do not
+        ("🌟🌟", {0: 1.0}, "🌟"),
+    ],
+)
+def test_spans_are_whole_words_and_whole_signs(prompt: str, places: dict, words: str) -> None:
+    got = pointed(prompt, places)
+    assert set(got.values()) == {words}
+    assert got.keys() == stated(CIRCLE).keys()  # and nothing else has a span
+
+
+def test_every_slot_has_its_own_span() -> None:
+    prompt = "a red circle goes right"
+    outline = dataclasses.replace(CIRCLE, looks=(Look("circle", "red", "small"),))
+    weights_SM = np.zeros((grammar.LENGTH, 32), np.float32)
+    at = {"looks/0/kind": 2, "looks/0/color": 0, "looks/0/size": 31, "takes/0/parts/0/motion": 5}
+    for s, (_, _, path) in enumerate(grammar.spell(outline)):
+        weights_SM[s, at.get(path, 3)] = 1
+    got = {s.slot: prompt[s.start : s.end] for s in point(prompt, outline, weights_SM)}
+    assert got == {  # what points behind the prompt points at nothing
+        "looks/0/kind": "circle", "looks/0/color": "a red", "takes/0/parts/0/motion": "right",
+    }  # fmt: skip
+
+
+def test_no_word_is_cut() -> None:
+    rng = np.random.default_rng(0)
+    prompt = "first a tiny crimson star, then 两颗 blue ones — café 名 x1 🌟 drift off"
+    for _ in range(100):
+        weights_SM = rng.dirichlet(np.full(32, 0.2), grammar.LENGTH).astype(np.float32)
+        for span in point(prompt, CIRCLE, weights_SM):
+            assert 0 <= span.start < span.end <= len(prompt)
+            for at in (span.start, span.end):
+                around = prompt[max(at - 1, 0) : at + 1]
+                assert len(around) < 2 or not (around.isascii() and around.isalnum())
+
+
+def test_bad_prompts_are_refused(writer: Screenwriter) -> None:
+    bad = {"": "empty", " \n": "empty", "x" * 129: "129 bytes", "圆" * 43: "129 bytes"}
+    for prompt, says in bad.items():
+        with pytest.raises(UserError, match=says) as caught:
+            writer.write(prompt)
+        assert "\n" not in str(caught.value)
+    assert writer.write("x" * 128).prompt == "x" * 128
+    with pytest.raises(UserError, match="empty"):
+        writer.write_all(["a red circle", "\u200b"])
+
+
+def test_what_is_no_text_is_read_as_a_question_mark(writer: Screenwriter) -> None:
+    draft = writer.write("a red \udcff circle")  # as a terminal gives bytes that are not UTF-8
+    assert draft.prompt == "a red ? circle"
+    assert to_json(draft.script).encode("utf-8")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (32, 32), (64, 64), (50, 200), (301, 7)])
+def test_pictures_of_any_size_are_looked_at(writer: Screenwriter, shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(1).integers(1, 256, (*shape, 3)).astype(np.uint8)
+    seen, black, without = (
+        writer.write("a star", image=picture) for picture in (image, 0 * image, None)
+    )
+    assert seen.logp != pytest.approx(without.logp, abs=1e-4)
+    assert black.outline == without.outline
+    assert black.logp == pytest.approx(without.logp, abs=1e-4)
+
+
+def test_the_shape_of_the_film_is_passed_on(writer: Screenwriter) -> None:
+    script = writer.write("a star", frames=5, fps=12.0, size=(48, 64)).script
+    assert (script.fps, script.size) == (12.0, (48, 64))
+    assert {shot.frames for scene in script.scenes for shot in scene.shots} == {5}
+
+
+def test_an_exported_file_reads_as_its_run(tiny_run: pathlib.Path, exported: pathlib.Path) -> None:
+    planner, state, run = training.load_planner(tiny_run / "planner")
+    params, written = read_weights(exported)
+    assert config.from_json(config.PlannerRun, written) == run
+    for a, b in zip(*map(jax.tree.leaves, (params, state.ema)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-7)
+    half = jax.tree.map(lambda p: np.asarray(p, np.float16).astype(np.float32), state.ema)
+    images = [None, np.full((9, 9, 3), 200, np.uint8), None, None, None]
+    wanted = Screenwriter(planner, half).write_all(PROMPTS, images=images, seed=1)
+    assert screenwriter.load(exported).write_all(PROMPTS, images=images, seed=1) == wanted
+    whole = screenwriter.load(tiny_run).write(PROMPTS[0])
+    assert whole.logp == pytest.approx(wanted[0].logp, abs=0.1)
+
+
+def test_what_is_no_planner_is_refused(tmp_path: pathlib.Path, exported: pathlib.Path) -> None:
+    def refusal(run: pathlib.Path) -> str:
+        with pytest.raises(UserError) as caught:
+            screenwriter.load(run)
+        assert "\n" not in str(caught.value) and str(run) in str(caught.value)
+        return str(caught.value)
+
+    assert "train one" in refusal(tmp_path)
+    assert "cannot read" in refusal(tmp_path / "none.safetensors")
+    params, written = read_weights(exported)
+    path = tmp_path / "other.safetensors"
+    for text, says in (
+        ("{", "config"),
+        ('{"planner": {"width": 1.5}}', "width"),
+        (written.replace('"width": 16', '"width": 32'), "has shape"),
+        (written.replace('"decoder_layers": 1', '"decoder_layers": 2'), "has shape None"),
+    ):
+        write_weights(path, params, config=text)
+        assert says in refusal(path)
+    with pytest.raises(UserError, match="train one"):
+        screenwriter.export(tmp_path, tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
