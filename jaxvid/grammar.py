@@ -79,7 +79,8 @@ class State(NamedTuple):
 class Tables(NamedTuple):
     """``next_state`` int16 (states, V), -1 where forbidden; ``allowed`` bool (states, V).
 
-    ``place`` int32 (states, 3): of the token to come its slot (in ``SLOTS``), take, and part.
+    ``place`` int32 (states, 4): of the token to come its slot (in ``SLOTS``), take and part, and how
+    many looks were met before it or with it.
     """
 
     next_state: np.ndarray
@@ -102,7 +103,7 @@ def tables() -> Tables:
             row[token] = numbers[after]
         rows.append(row)
     next_state = np.stack(rows)
-    place = np.array([(SLOTS.index(s.slot), s.take, s.part) for s in todo], np.int32)
+    place = np.array([(SLOTS.index(s.slot), s.take, s.part, s.looks) for s in todo], np.int32)
     return Tables(next_state, next_state >= 0, place)
 
 

@@ -59,3 +59,29 @@ def test_one_compilation_serves_all_steps() -> None:
     for _ in range(3):
         _, state = update({"w": jnp.ones(3)}, state)
     assert update._cache_size() == 1
+
+
+def test_muon_turns_hidden_matrices_and_leaves_the_rest_to_adam() -> None:
+    config = OptimConfig(kind="muon", lr=0.1, b1=0.0, b2=0.9, warmup=1, final=1.0, clip=1e9)
+    tx = make_optimizer(config, 10)
+    rng = np.random.default_rng(0)
+    params = {
+        "hidden": {"kernel": rng.normal(size=(6, 8)), "bias": rng.normal(size=8)},
+        "conv": {"kernel": rng.normal(size=(3, 3, 2, 5))},
+        "logits": {"kernel": rng.normal(size=(8, 4))},
+        "embed": {"embedding": rng.normal(size=(7, 8))},
+    }
+    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+    grads = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
+    steps, _ = jax.jit(tx.update)(grads, tx.init(params), params)
+    rate = schedule(config, 10)(0)
+    for name, shape in (("hidden", (6, 8)), ("conv", (18, 5))):
+        matrix = np.asarray(steps[name]["kernel"]).reshape(shape)
+        singular = np.linalg.svd(matrix, compute_uv=False)
+        # five Newton-Schulz steps bring all singular values between 0.65 and 1.25 of each other
+        assert singular.min() > 0.5 * singular.max()
+        size = np.sqrt((matrix**2).mean())
+        np.testing.assert_allclose(size, 0.2 * rate, rtol=0.3)
+    for name, leaf in (("hidden", "bias"), ("logits", "kernel"), ("embed", "embedding")):
+        size = np.abs(steps[name][leaf])  # Adam's first step without momentum: the rate itself
+        np.testing.assert_allclose(size, 0.2 * rate, rtol=1e-2)

@@ -68,7 +68,7 @@ def story(
     """The story of an index; what is None is drawn: 1 to 3 takes, the language, noise, a picture.
 
     ``length``: bytes of UTF-8 at most; outlines that cannot be said so shortly are drawn again.
-    Two calls that differ in ``language`` alone say the same outline.
+    Two calls that differ in ``language`` alone say the same outline, if both can say it so shortly.
     """
     rng = np.random.default_rng((seed, SPLITS.index(split), index))
     draw = Draw(rng)
@@ -114,11 +114,24 @@ def sample_outline(
     draw: Draw, split: Split, takes: int, picture: bool = False
 ) -> tuple[Outline, Script | None]:
     """What somebody has in mind; with the script of the picture that shows it, where there is."""
-    if picture:
-        return _pictured(draw, split)
+    while True:
+        outline, script = (
+            _pictured(draw, split) if picture else (_imagined(draw, split, takes), None)
+        )
+        shown = {
+            (outline.looks[part.who].kind, outline.looks[part.who].color, part.motion)
+            for take in outline.takes
+            for part in take.parts
+        }
+        # looks meet again with other motions, and give way to each other's colours
+        if split == "heldout" or shown.isdisjoint(combinations("heldout")):
+            return outline, script
+
+
+def _imagined(draw: Draw, split: Split, takes: int) -> Outline:
     looks: list[Look] = []
     made = [_take(draw, split, looks, i, takes) for i in range(takes)]
-    return Outline(tuple(looks), tuple(made)), None
+    return Outline(tuple(looks), tuple(made))
 
 
 def _take(draw: Draw, split: Split, looks: list[Look], i: int, takes: int) -> Take:
@@ -162,9 +175,7 @@ def _take(draw: Draw, split: Split, looks: list[Look], i: int, takes: int) -> Ta
 def _look(draw: Draw, kind: str, color: str, others: Sequence[Look]) -> Look:
     """Mostly kind and colour; always something that no other look has."""
     size = draw.pick(SIZES) if draw.chance(0.45) else ANY
-    look = Look(
-        kind if draw.chance(0.94) else ANY, color if draw.chance(0.87) else ANY, size
-    )
+    look = Look(kind if draw.chance(0.94) else ANY, color if draw.chance(0.87) else ANY, size)
     if not others:
         return look
     # Beside others, colours differ where both have one, else kinds: "the red one" is one of them.
@@ -181,10 +192,10 @@ def _look(draw: Draw, kind: str, color: str, others: Sequence[Look]) -> Look:
 def _part(draw: Draw, who: int, motion: str, takes: int) -> Part:
     motion = ANY if draw.chance(0.06) else motion
     then = "none"
-    if motion != ANY and draw.chance(0.28 if takes == 1 else 0.1):
+    if draw.chance(0.28 if takes == 1 else 0.1):
         others = [m for m in MOTIONS if m != motion]
         then = draw.pick(("still", "gone")) if draw.chance(0.35) else draw.pick(others)
-        then = "gone" if then == motion else then
+        then = "gone" if then == motion or motion == ANY else then
     speed = "normal"
     if motion not in (ANY, "still") and draw.chance(0.16):
         speed = draw.pick(("slow", "fast"))
@@ -200,16 +211,16 @@ def _part(draw: Draw, who: int, motion: str, takes: int) -> Part:
 def _relate(draw: Draw, parts: list[Part]) -> tuple[list[Part], dict[str, str]]:
     """Relations between two parts, often none."""
     between = {"depth": ANY, "side": ANY}
-    if draw.chance(0.2):
-        n = int(draw.chance(0.3))
-        parts[n] = dataclasses.replace(parts[n], motion=draw.pick((*TO, TO[0])), x=ANY, y=ANY)
-        other = "still" if draw.chance(0.6) else ANY
+    if draw.chance(0.22):
+        n, way = int(draw.chance(0.3)), draw.pick((*TO, TO[0]))
+        other = way if draw.chance(0.2) else "still" if draw.chance(0.6) else ANY
+        parts[n] = dataclasses.replace(parts[n], motion=way, x=ANY, y=ANY)
         parts[1 - n] = dataclasses.replace(
             parts[1 - n], motion=other, then="none", speed="normal", x=ANY, y=ANY
         )
-    elif draw.chance(0.35):
+    if draw.chance(0.3):
         between["depth"] = draw.pick(("behind", "front"))
-    elif draw.chance(0.35):
+    elif draw.chance(0.3):
         between["side"] = draw.pick(VALUES["side"][1:])
         parts = [dataclasses.replace(part, x=ANY, y=ANY) for part in parts]
     return parts, between
@@ -225,26 +236,23 @@ def _background(draw: Draw, share: float) -> tuple[str, str]:
 
 
 def _pictured(draw: Draw, split: Split) -> tuple[Outline, Script]:
-    """One or two looks of a picture, each where it is; those that stand still come last."""
+    """One or two looks of a picture, each where it is."""
     looks: list[Look] = []
     take = _take(draw, split, looks, 0, 1)
     while len(looks) == 2 and looks[0] == looks[1]:
         looks.clear()
         take = _take(draw, split, looks, 0, 1)
-    full = [
-        Look(*(draw.pick(values) if v == ANY else v for v, values in zip(
-            dataclasses.astuple(look), (KINDS, COLORS, SIZES), strict=True)))
-        for look in looks
-    ]  # fmt: skip
-    for n, part in enumerate(sorted(take.parts, key=lambda part: part.who)):
+    parts = [dataclasses.replace(part, x=ANY, y=ANY) for part in take.parts]
+    # Who moves is spoken of first; who just stands there, or of whom nothing is said, last.
+    parts.sort(key=lambda part: {"still": 2, ANY: 1}.get(part.motion, 0))
+    full = [_whole(draw, looks[part.who]) for part in parts]
+    parts = [dataclasses.replace(part, who=n) for n, part in enumerate(parts)]
+    for n, part in enumerate(parts):
         if "zoom_in" in (part.motion, part.then):  # starts at half its size: only that can be seen
             full[n] = dataclasses.replace(full[n], size="large")
     if len(full) == 2 and full[0].color == full[1].color:
         free = [c for c in COLORS if c != full[0].color]
         full[1] = dataclasses.replace(full[1], color=draw.pick(free))
-    parts = [dataclasses.replace(part, x=ANY, y=ANY) for part in take.parts]
-    parts.sort(key=lambda part: part.motion == "still")
-    parts = [dataclasses.replace(part, who=n) for n, part in enumerate(parts)]
     take = dataclasses.replace(
         take, parts=tuple(parts), depth=ANY, side=ANY,
         tone=draw.pick(VALUES["tone"][1:]), pattern=draw.pick(VALUES["pattern"][1:]),
@@ -253,13 +261,20 @@ def _pictured(draw: Draw, split: Split) -> tuple[Outline, Script]:
     return _seen(Outline(tuple(full), (take,)), script), script
 
 
+def _whole(draw: Draw, look: Look) -> Look:
+    """The look without ``any``."""
+    values = zip(dataclasses.astuple(look), (KINDS, COLORS, SIZES), strict=True)
+    return Look(*(draw.pick(options) if said == ANY else said for said, options in values))
+
+
 def _photograph(script: Script) -> np.ndarray:
     """The first frame, as large as the planner reads it."""
     return render_shot(script, 0, 0, frames=1, size=(PICTURE, PICTURE))[0]
 
 
 def _seen(outline: Outline, script: Script) -> Outline:
-    """The outline with the places where the script's first frame shows its looks."""
+    """The outline with the places where the script's first frame shows its looks; of two that do
+    the same, the left one first."""
     actors = {actor.entity: actor for actor in reversed(script.scenes[0].shots[0].actors)}
     take = outline.takes[0]
     parts = []
@@ -267,4 +282,14 @@ def _seen(outline: Outline, script: Script) -> Outline:
         x, y, w, h = actors[f"e{part.who}"].start
         at = (str(round((x + w / 2) * GRID)), str(round((y + h / 2) * GRID)))
         parts.append(dataclasses.replace(part, x=at[0], y=at[1]))
-    return Outline(outline.looks, (dataclasses.replace(take, parts=tuple(parts)),))
+    looks = outline.looks
+    if len(parts) == 2 and int(parts[0].x) > int(parts[1].x) and _alike(*parts):
+        # "both jump" names none first: the left one is
+        looks = looks[::-1]
+        parts = [dataclasses.replace(part, who=n) for n, part in enumerate(reversed(parts))]
+    return Outline(looks, (dataclasses.replace(take, parts=tuple(parts)),))
+
+
+def _alike(one: Part, other: Part) -> bool:
+    """Whether both do the same."""
+    return (one.motion, one.then, one.speed) == (other.motion, other.then, other.speed)

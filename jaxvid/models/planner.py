@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.linen.initializers import normal
 
-from jaxvid import grammar, outline
+from jaxvid import grammar
 from jaxvid.models.blocks import rms_norm
 from jaxvid.ops.attention import attention
 from jaxvid.ops.automaton import allowed, restrict, states
@@ -217,7 +217,8 @@ class Planner(nn.Module):
         self.layers = [DecoderLayer(self.width, self.heads) for _ in range(self.decoder_layers)]
         self.embed = nn.Embed(grammar.VOCABULARY, self.width, embedding_init=normal(0.5))
         # A position is a slot of a part of a take: what is learnt about a slot serves all of them.
-        counts = (len(grammar.SLOTS), outline.MAX_TAKES, outline.MAX_PARTS)
+        # The number of looks met says which one a new look's words describe: "the red one" finds it.
+        counts = tuple(int(n) + 1 for n in grammar.tables().place.max(0))
         self.places = [nn.Embed(count, self.width, embedding_init=normal(0.5)) for count in counts]
         self.number = nn.Dense(self.width, use_bias=False)
         self.logits = nn.Dense(grammar.VOCABULARY)
@@ -265,9 +266,9 @@ class Planner(nn.Module):
         the positions before ``at``, and comes back with these added.
         """
         x = self.embed(before_BL) + self.number(jnp.asarray(NUMBER_VF)[before_BL])
-        place_BL3 = jnp.asarray(grammar.tables().place)[states_BL]
+        place_BL4 = jnp.asarray(grammar.tables().place)[states_BL]
         for n, places in enumerate(self.places):
-            x = x + places(place_BL3[..., n])
+            x = x + places(place_BL4[..., n])
         after = []
         for layer, old, pair in zip(self.layers, cache, prompt.pairs, strict=True):
             x, new = layer(x, at, old, pair, prompt.mask_BM[:, None, None, :])
