@@ -17,7 +17,7 @@ import pytest
 from jaxvid import loop
 from jaxvid.config import TrainConfig
 from jaxvid.io.checkpoint import Checkpoints, tree_digest
-from jaxvid.parallel import compile_step, make_mesh
+from jaxvid.parallel import compile_step, make_mesh, place_batch, replicate
 from jaxvid.state import PlannerState, init_planner
 from jaxvid.typing import Batch, HostBatch, Metrics, UserError
 
@@ -168,3 +168,51 @@ def test_four_devices_go_through_the_loop(tmp_path: pathlib.Path, backend: str) 
     many = train(tmp_path / "many", 8, step=step)
     np.testing.assert_allclose(many.params, straight.params, atol=1e-6)
     assert logged(tmp_path / "many") == list(range(1, 9))
+
+
+def alternating(start: int) -> Iterator[HostBatch]:
+    """Batches of four and eight rows by turns, and now and then an array of no elements."""
+    for step in range(start, 10_000):
+        x = np.random.default_rng(step).normal(size=(4 + 4 * (step % 2), 3)).astype(np.float32)
+        yield {"x": x, "image": np.zeros((len(x), 0, 3), np.uint8)}
+
+
+@pytest.mark.parametrize("backend", ["jit", "pmap"])
+def test_batches_of_two_shapes_compile_twice(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture, backend: str
+) -> None:
+    traced: list[tuple[int, ...]] = []
+
+    def counted(**kwargs):  # type: ignore[no-untyped-def]
+        inner = make_step(**kwargs)
+
+        def step(state, batch, key):  # type: ignore[no-untyped-def]
+            traced.append(batch["x"].shape)
+            return inner(state, batch, key)
+
+        return step
+
+    step = compile_step(counted, make_mesh(jax.devices()[:4]), backend=backend)  # type: ignore[arg-type]
+    state = train(tmp_path, 9, source=alternating, step=step)
+    assert len(traced) == len(set(traced)) == 2
+    assert capsys.readouterr().out.count("test: compiled in") == 2
+    assert int(state.step) == 9 and logged(tmp_path) == list(range(1, 10))
+
+
+@pytest.mark.parametrize("backend", ["jit", "pmap"])
+def test_a_step_keeps_one_program_for_each_shape(backend: str) -> None:
+    step = compile_step(make_step, make_mesh(jax.devices()[:2]), backend=backend)  # type: ignore[arg-type]
+    key = replicate(jax.random.key(0), step.mesh)
+    small, large = (place_batch(next(alternating(n)), step.mesh) for n in (0, 1))
+
+    def fresh() -> PlannerState:
+        return replicate(init_planner(jnp.zeros(3), TX), step.mesh)
+
+    plain = [step(fresh(), batch, key)[0] for batch in (small, large)]  # not ahead of time
+    assert not step.compiled(small) and not step.compiled(large)
+    assert step.compile(fresh(), small, key)["seconds"] > 0
+    assert step.compiled(small) and not step.compiled(large)
+    step.compile(fresh(), large, key)
+    assert step.compiled(small) and step.compiled(large)
+    for batch, wanted in zip((small, large), plain, strict=True):
+        assert tree_digest(step(fresh(), batch, key)[0]) == tree_digest(wanted)
