@@ -9,7 +9,7 @@ from collections.abc import Callable
 from jaxvid.data import english_words as words
 from jaxvid.data.english_actors import Actors
 from jaxvid.data.english_phrases import Phrase, acts, compose, split
-from jaxvid.data.english_words import FINITE, ING, WORDS, Mode
+from jaxvid.data.english_words import FINITE, WORDS, Mode
 from jaxvid.data.pieces import Draw, Piece
 from jaxvid.outline import ANY, TO, Outline
 

@@ -1,0 +1,225 @@
+"""Clauses of ``english``: one actor or two, who is named when, and in how many sentences."""
+
+from jaxvid.data import english_words as words
+from jaxvid.data.english_phrases import Phrase, Phrases, acts, split
+from jaxvid.data.english_words import BE, FINITE, ING, THAT, WHICH_IS, Mode
+from jaxvid.data.pieces import Draw, Piece
+from jaxvid.outline import ANY, TO, Outline
+
+
+class Actors(Phrases):
+    """Says who does what in a take; every form is ``(take, mode) -> Phrase``."""
+
+    def __init__(self, outline: Outline, draw: Draw, picture: bool, plain: bool) -> None:
+        super().__init__(outline, draw, picture, plain)
+        self.ending: Phrase = []  # a background that a first sentence may take along
+        self.open = False  # a take's beginning lets a place follow
+
+    # One actor
+
+    def clause(self, i: int, n: int, mode: Mode) -> Phrase:
+        """ "a red circle on the left moves up" """
+        who = self.takes[i].parts[n].who
+        known, place = who in self.known, self.place(i, n)
+        subject = self.mention(who, pronoun=mode.kind != "noun" and not place)
+        front: Phrase = []
+        if known and place and mode.kind == "clause":
+            front, place = [*place, ","], []
+        count = len(self.known)
+        act = self.act(i, (n,), mode)
+        self.topic = who if len(self.known) == count else None
+        if self.picture and i == 0 and mode is ING and count == 1 and acts(self.takes[0].parts[n]):
+            return act  # "moving up"
+        return [*front, *subject, *place, *act]
+
+    def one(self, i: int, mode: Mode) -> Phrase:
+        """One clause."""
+        return self.clause(i, 0, mode)
+
+    def there(self, i: int, mode: Mode) -> Phrase:
+        """ "there is a red circle that moves up" """
+        return ["there is", *self.clause(i, 0, self.pick((ING, THAT)))]
+
+    def that(self, i: int, mode: Mode) -> Phrase:
+        """ "a red circle that moves up" """
+        return self.clause(i, 0, self.pick((THAT, WHICH_IS)))
+
+    def which(self, i: int, mode: Mode) -> Phrase:
+        """ "the red circle, which moves up" """
+        part = self.takes[i].parts[0]
+        subject = [*self.mention(part.who, pronoun=False), *self.place(i, 0)]
+        return [*subject, ",", "which", *self.act(i, (0,), FINITE)] if acts(part) else subject
+
+    def apiece(self, i: int, mode: Mode) -> Phrase:
+        """ "there is a red circle on a dark grid. It moves up" """
+        part = self.takes[i].parts[0]
+        said: Phrase = ["there is"] if mode.kind == "clause" else []
+        said += [*self.mention(part.who, pronoun=False), *self.place(i, 0), *self.ending]
+        self.ending, self.topic = [], part.who
+        return [*said, ".", "it", *self.act(i, (0,), FINITE)] if acts(part) else said
+
+    def fronted(self, i: int, mode: Mode) -> Phrase:
+        """ "on the left, a red circle moves up" """
+        place = self.place(i, 0) if self.open else []
+        return [*place, "," if place else "", *self.clause(i, 0, mode)]
+
+    def attributive(self, i: int, mode: Mode) -> Phrase:
+        """ "a bouncing red circle" """
+        part = self.takes[i].parts[0]
+        simple = part.then == "none" and part.speed == "normal"
+        participle = words.PARTICIPLES.get(part.motion) if simple else None
+        if participle is None:
+            return self.clause(i, 0, mode)
+        there = "there is" if mode.kind == "clause" else ""
+        article, *noun = self.introduce(part.who)
+        if article == "something":
+            return [there, article, *noun, *self.place(i, 0), *self.act(i, (0,), ING)]
+        doing = Piece(participle, self.paths(i, (0,), "motion"))
+        return [there, article, doing, *noun, *self.place(i, 0)]
+
+    def starting(self, i: int, mode: Mode) -> Phrase:
+        """ "a red circle starts on the left and moves up" """
+        part = self.takes[i].parts[0]
+        if not acts(part) or (part.x == ANY and part.y == ANY):
+            return self.clause(i, 0, mode)
+        subject = self.mention(part.who)
+        return [*subject, "starts", *self.place(i, 0), "and", *self.act(i, (0,), FINITE)]
+
+    # Two actors
+
+    def together(self, i: int, mode: Mode, fresh: bool) -> Phrase:
+        """ "two red circles move up", "a red circle and a blue star both move up" """
+        a, b = (part.who for part in self.takes[i].parts)
+        pair, each = (0, 1), self.takes[i].parts[0].motion in TO
+        there = fresh and mode is FINITE and self.draw.chance(0.3)
+        mode = ING if there else mode
+        both = "" if each or mode.aux[1] or not (mode is ING or self.draw.chance(0.5)) else "both"
+        if self.alike(i):
+            subject, both = self.couple(i), ""
+        elif sorted(self.known) == [a, b] == [0, 1] and mode.kind != "noun":
+            they = ("both of them", "they") if mode.kind == "clause" else ("both of them", "them")
+            subject, both = [self.pick(they)], ""
+        else:
+            subject = [*self.mention(a, pronoun=False), "and", *self.mention(b, pronoun=False)]
+        comma = "," if both and mode is ING else ""
+        act = self.act(i, pair, mode)
+        return ["there are" if there else "", *subject, comma, both, *act]
+
+    def joined(self, i: int, mode: Mode) -> Phrase:
+        """ "a red circle moves up while a blue star shrinks" """
+        a, b = self.takes[i].parts
+        said = self.clause(i, 0, mode)
+        if not acts(b):
+            return [*said, *self.bystander(i, mode)]
+        join, other = self.draw.form(words.JOINS)
+        mark = "," if a.then != "none" else ""
+        return [*said, mark, *split(join), *self.clause(i, 1, other or mode)]
+
+    def bystander(self, i: int, mode: Mode) -> Phrase:
+        """A second actor of whom nothing is said but that it is there: "with a blue star"."""
+        b = self.takes[i].parts[1]
+        if b.motion in TO or (b.who in self.known and self.takes[i].parts[0].motion in TO):
+            place = self.place(i, 1)
+            return ["while", *self.refer(b.who, False), "is", *place] if place else []
+        fresh = b.who not in self.known
+        noun = [*self.mention(b.who, pronoun=False), *self.place(i, 1)]
+        if fresh and mode is FINITE and self.draw.chance(0.5):
+            return [",", "and there is", *noun]
+        return [",", "with", *noun]
+
+    def sentences(self, i: int, mode: Mode) -> Phrase:
+        """ "a red circle moves up. Meanwhile, a blue star shrinks" """
+        said = self.clause(i, 0, mode)
+        if not acts(self.takes[i].parts[1]):
+            return [*said, *self.bystander(i, mode)]
+        return [*said, ".", self.pick(words.BESIDES), *self.clause(i, 1, FINITE)]
+
+    def those(self, i: int, mode: Mode) -> Phrase:
+        """ "a red circle that moves up and a blue star that shrinks" """
+        a, _ = self.takes[i].parts
+        there = "there is" if mode.kind == "clause" else ""
+        first = self.clause(i, 0, THAT)
+        mark = "," if a.then != "none" else ""
+        return [there, *first, mark, "and", *self.clause(i, 1, THAT)]
+
+    def listed(self, i: int, mode: Mode) -> Phrase:
+        """ "a red circle and a blue star: the circle moves up, the other one shrinks" """
+        a, b = self.takes[i].parts
+        relation = self.relation(i)
+        there = mode.kind == "clause"
+        active = [n for n in (0, 1) if acts((a, b)[n])]
+        names: list[Phrase] = []
+        if self.alike(i) and not relation and not self.located(i):
+            said = ["there are" if there else "", *self.couple(i)]
+            names = [["one"], ["the other"]]
+        else:
+            first = [*self.mention(a.who, pronoun=False), *self.place(i, 0)]
+            second, place = self.mention(b.who, pronoun=False), self.place(i, 1)
+            alone = place and len(first) > 1 and not relation
+            second = [",", *place, ",", *second] if alone else [*second, *place]
+            said = ["there is" if there else "", *first, *(relation or ["and"]), *second]
+        self.topic = None
+        for k, n in enumerate(active):
+            mark = [self.pick((":", "."))] if k == 0 else split(self.pick((",", ", and")))
+            if names:
+                said += [*mark, *names[n], *self.act(i, (n,), FINITE)]
+            else:
+                said += [*mark, *self.clause(i, n, FINITE)]
+        return said
+
+    def aside(self, i: int, mode: Mode) -> Phrase:
+        """ "there is a red circle, while a blue star shrinks" """
+        a, b = self.takes[i].parts
+        if not acts(b):
+            return self.listed(i, mode)
+        said: Phrase = ["there is"] if mode.kind == "clause" else []
+        said += [*self.mention(a.who, pronoun=False), *self.place(i, 0)]
+        self.topic = a.who
+        return [*said, *split(self.pick((", while", "."))), *self.clause(i, 1, FINITE)]
+
+    def chained(self, i: int, mode: Mode) -> Phrase:
+        """ "a red circle moves towards a blue star, which shrinks" """
+        return [*self.clause(i, 0, mode), *self.tail(i, mode)]
+
+    def tail(self, i: int, mode: Mode) -> Phrase:
+        """What the second does, right after its name."""
+        a, b = self.takes[i].parts
+        if not acts(b):
+            return []
+        self.topic = a.who
+        if a.then == "none" and self.draw.chance(0.6):
+            return [",", "which", *self.act(i, (1,), FINITE)]
+        join = split(self.pick((", while", ", and", ".")))
+        return [*join, *self.clause(i, 1, FINITE)]
+
+    def beside(self, i: int, mode: Mode) -> Phrase:
+        """ "a red circle shrinks behind a blue star, which moves up" """
+        a, b = self.takes[i].parts
+        subject = [*self.mention(a.who, pronoun=mode.kind != "noun"), *self.place(i, 0)]
+        act = self.act(i, (0,), mode) if acts(a) else [mode.aux[0], BE[mode.form[0]]]
+        there = [*self.mention(b.who, pronoun=False), *self.place(i, 1)]
+        return [*subject, *act, *self.relation(i), *there, *self.tail(i, mode)]
+
+    def inverted(self, i: int, mode: Mode) -> Phrase:
+        """ "a red circle moves up, and in front of it a blue star shrinks" """
+        said = self.clause(i, 0, mode)
+        relation = [*self.relation(i, inverse=True), "it"]
+        if acts(self.takes[i].parts[1]):
+            return [*said, ",", "and", *relation, *self.clause(i, 1, mode)]
+        b = self.takes[i].parts[1]
+        return [
+            *said,
+            ",",
+            "with",
+            *self.mention(b.who, pronoun=False),
+            *self.place(i, 1),
+            *relation,
+        ]
+
+    def apart(self, i: int, mode: Mode) -> Phrase:
+        """ "a red circle moves up and a blue star shrinks. The circle is behind the star" """
+        a, b = self.takes[i].parts
+        said = self.chained(i, mode) if a.motion in TO else self.joined(i, mode)
+        first = self.refer(a.who, not acts(b))
+        self.topic = None
+        return [*said, ".", *first, "is", *self.relation(i), *self.refer(b.who, False)]
