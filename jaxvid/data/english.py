@@ -7,7 +7,7 @@ form sets who is named when, and ``english_phrases`` says nouns, places, movemen
 from collections.abc import Callable
 
 from jaxvid.data import english_words as words
-from jaxvid.data.english_actors import Actors
+from jaxvid.data.english_notes import Notes
 from jaxvid.data.english_phrases import Phrase, acts, compose, split
 from jaxvid.data.english_words import FINITE, WORDS, Mode
 from jaxvid.data.pieces import Draw, Piece
@@ -41,7 +41,7 @@ def pieces(
     return compose(phrase, capitals=draw.chance(0.6), stop=stop)
 
 
-class _Teller(Actors):
+class _Teller(Notes):
     """Says the takes of one outline."""
 
     def __init__(self, outline: Outline, draw: Draw, picture: bool, plain: bool) -> None:
@@ -63,6 +63,11 @@ class _Teller(Actors):
             lead = ["," if runs_on else ".", *lead]
         # "A clip where on a grid, ..." would be clumsy.
         self.open = begin in ("", "then") or begin.endswith((",", ":"))
+        fresh = self.takes[i].parts[0].who not in self.known
+        if fresh and len(self.takes[i].parts) == 1 and mode is FINITE and self.open:
+            if self.draw.chance(0.4):
+                self.short = False
+                return [*lead, *self.draw.form(_NOTES)(self, i)]
         camera = self.camera(i)
         if camera[:1] == ["front"]:
             camera[0] = ","
@@ -146,6 +151,9 @@ class _Teller(Actors):
 
 
 Form = Callable[[_Teller, int, Mode], Phrase]
+_NOTES: tuple[Callable[[_Teller, int], Phrase], ...] = (
+    *(_Teller.tags, _Teller.described, _Teller.labelled, _Teller.headed),
+)
 # By what may follow the beginning and whether the actor is new; of four or more forms the last
 # quarter is held out, so that each of those is seen elsewhere.
 _ONE: dict[tuple[str, bool], tuple[Form, ...]] = {

@@ -291,3 +291,10 @@ MOVES: tuple[tuple[str, str, Mode], ...] = (
     *(("as", "the view", FINITE), ("with", "the view", ING), (".", "the camera", PROGRESSIVE)),
 )
 CLOSINGS = (", please", ", thanks", ", thank you")
+# Notes: what stands between keywords, and what the fields are called.
+TAG_MARKS = (",", ",", ",", ";", "/", "-", ".", "|")
+OBJECT_LABELS = ("object:", "subject:", "shape:", "actor:", "what:")
+ACT_LABELS = ("motion:", "action:", "movement:", "animation:")
+GROUND_LABELS = ("background:", "background:", "backdrop:")
+THERE = ("there is", "there is", "there's", "we see", "you see", "here is", "this is")
+GROUND_IS = ("the background is", "the background is", "the backdrop is", "its background is")
