@@ -1,16 +1,34 @@
 """The command lines: bad input is one line, exit code 2, no traceback and nothing half written."""
 
+import json
 import pathlib
 import subprocess
 import sys
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import jaxvid
 import train.gan
 import train.planner
 import train.quickstart
-from jaxvid import cli, config, presets
+from jaxvid import cli, config, presets, screenwriter
+from jaxvid.data.decode import read_video
+from jaxvid.outline import stated
+from jaxvid.pipeline import load_script
+from jaxvid.script import (
+    Actor,
+    Entity,
+    Picture,
+    Scene,
+    Script,
+    Shot,
+    from_json,
+    schema,
+    to_json,
+)
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -73,7 +91,7 @@ def test_a_run_folder_of_another_configuration(
     tiny_run: pathlib.Path, capsys: pytest.CaptureFixture
 ) -> None:
     says = refused(train.planner.main, ["--run", str(tiny_run)], capsys)
-    assert "another configuration" in says and "planner.width 16, now" in says
+    assert "another configuration" in says and "data.text_length 256, now" in says
 
 
 def test_generate_refuses_before_it_computes(
@@ -101,8 +119,205 @@ def test_generate_and_script_write_files(
     story, film = tmp_path / "story.json", tmp_path / "clip.gif"
     cli.main(["script", "--run", str(tiny_run), "--out", str(story), "a red circle moves up"])
     cli.main(["generate", "--run", str(tiny_run), "--script", str(story), "--out", str(film)])
-    assert "16 frames" in capsys.readouterr().out
-    assert film.read_bytes()[:3] == b"GIF"
+    frames = load_script(story).frames
+    assert f"{frames} frames" in capsys.readouterr().out
+    assert len(read_video(film)[0]) == frames
+
+
+def test_generate_films_a_story_with_its_pictures_and_narration(
+    tiny_run: pathlib.Path, story: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = story.parent / "film.webp"
+    cli.main(["generate", "--run", str(tiny_run), "--script", str(story), "--out", str(out)])
+    printed = capsys.readouterr()
+    assert "48 frames at 8 frames a second" in printed.out and not printed.err
+    assert len(read_video(out)[0]) == 48
+    assert "A star." in out.with_suffix(".srt").read_text(encoding="utf-8")
+
+
+def test_script_prints_what_it_reads(
+    tiny_run: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    def printed(*options: str) -> Script:
+        cli.main(["script", "--run", str(tiny_run), "a red circle", *options])
+        return from_json(capsys.readouterr().out)
+
+    Image.new("RGB", (90, 40), "red").save(tmp_path / "red.png")
+    assert printed().prompt == "a red circle"
+    assert printed("--seed", "5") == printed("--seed", "5")
+    assert printed("--seed", "-1").frames > 0
+    assert printed("--image", str(tmp_path / "red.png")).frames > 0
+    base = ["script", "--run", str(tiny_run), "a red circle"]
+    assert "none.png" in refused(cli.main, [*base, "--image", str(tmp_path / "none.png")], capsys)
+    says = refused(cli.main, [*base, "--out", str(tmp_path / "none" / "s.json")], capsys)
+    assert "there is no folder" in says
+
+
+def test_explain_shows_words_and_slots(
+    tiny_run: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    prompt, out = "一颗 red 圆", tmp_path / "story.json"
+    cli.main(["script", "--run", str(tiny_run), prompt, "--explain", "--out", str(out)])
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == prompt
+    draft = screenwriter.load(tiny_run).write(prompt)
+    assert len(rest) == len(draft.spans) + 1 and str(out) in rest[-1]
+    for span in draft.spans:
+        (line,) = (line for line in rest[:-1] if span.slot in line.split())
+        assert line.rstrip().endswith(prompt[span.start : span.end])
+        assert stated(draft.outline)[span.slot] in line.split()
+    assert load_script(out) == draft.script
+
+
+def test_schema_and_version_are_printed(capsys: pytest.CaptureFixture) -> None:
+    cli.main(["script", "--schema"])
+    assert json.loads(capsys.readouterr().out) == schema()
+    cli.main(["--version"])
+    assert capsys.readouterr().out == f"jaxvid {jaxvid.__version__}\n"
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--help"])
+    assert stopped.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["generate", "script", "export"]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([])
+    assert stopped.value.code == 2
+
+
+@pytest.fixture
+def story(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A script of three shots, with the picture that it names beside it."""
+    (tmp_path / "story").mkdir()
+    Image.new("RGB", (50, 20), (40, 60, 220)).save(tmp_path / "story" / "sea.png")
+    Image.new("RGB", (50, 20)).save(tmp_path / "secret.png")
+    star = Actor("e0", "right", (0.3, 0.4, 0.28, 0.28), (0.5, 0.4, 0.28, 0.28))
+    shots = (Shot(16, (star,), transition="fade", narration="A star."), Shot(16, (star,), "pan_up"))
+    script = Script(
+        (Entity("e0", "star", "yellow", "small"),),
+        (Scene("dark_grid", shots), Scene(Picture("sea.png"), (Shot(16, (star,)),))),
+    )
+    path = tmp_path / "story" / "story.json"
+    path.write_text(to_json(script), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("out", [None, "other.mp4", "other.webp"])
+def test_preview_draws_a_story_without_a_network(
+    story: pathlib.Path, capsys: pytest.CaptureFixture, out: str | None
+) -> None:
+    path = story.with_suffix(".gif") if out is None else story.with_name(out)
+    options = [] if out is None else ["--out", str(path)]
+    cli.main(["script", "--preview", str(story), *options])
+    printed = capsys.readouterr()
+    assert f"{path}: 48 frames at 8 frames a second" in printed.out and not printed.err
+    video, _ = read_video(path)
+    assert video.shape == (48, 256, 256, 3)
+    assert np.abs(video[-1, :20, :20].astype(int) - (40, 60, 220)).max() < 8
+
+
+def test_what_a_story_surely_does_not_mean_is_said(
+    story: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    text = story.read_text(encoding="utf-8").replace('"right"', '"left"', 1)
+    story.write_text(text, encoding="utf-8")
+    cli.main(["script", "--preview", str(story)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{story}: scenes[0].shots[0].actors[0].motion: left, but it goes right")
+
+
+BROKEN = {
+    "missing": (None, "No such file"),
+    "binary": (b"\x89PNG\r\n\x1a\n\xff\xfe" * 9, "not UTF-8"),
+    "empty": (b"", "line 1"),
+    "huge": (b" " * 5_000_000, "at most 4,000,000"),
+    "cut": (b'{"version": "jaxvid.script/1",', "line 1"),
+    "deep": (b"[" * 100_000, "script"),
+    "foreign": (b'{"a": 1}', "a"),
+    "list": (b"[1]", "script"),
+    "newer": (b'{"version": "jaxvid.script/9"}', "update jaxvid"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("command", [["script", "--preview"], ["generate", "--script"]])
+def test_broken_scripts_are_named(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture, command: list[str], name: str
+) -> None:
+    data, says = BROKEN[name]
+    path, out = tmp_path / "story.json", tmp_path / "out.gif"
+    if data is not None:
+        path.write_bytes(data)
+    line = refused(cli.main, [*command, str(path), "--out", str(out)], capsys)
+    assert str(path) in line and says in line and len(line) < 500
+    assert not out.exists()
+
+
+def test_folders_are_no_scripts(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture) -> None:
+    assert str(tmp_path) in refused(cli.main, ["script", "--preview", str(tmp_path)], capsys)
+
+
+@pytest.mark.parametrize(
+    ("picture", "says"),
+    [
+        ("../secret.png", "no .."),
+        ("/etc/passwd.png", "below the script's folder"),
+        ("link.png", "outside of the script's folder"),
+        ("none.png", "no such file"),
+        ("broken.png", "use another image"),
+    ],
+)
+def test_pictures_come_from_the_folder_of_the_script(
+    story: pathlib.Path, capsys: pytest.CaptureFixture, picture: str, says: str
+) -> None:
+    (story.parent / "link.png").symlink_to(story.parent.parent / "secret.png")
+    (story.parent / "broken.png").write_bytes(b"no picture")
+    text = story.read_text(encoding="utf-8").replace("sea.png", picture)
+    story.write_text(text, encoding="utf-8")
+    assert says in refused(cli.main, ["script", "--preview", str(story)], capsys)
+    assert not story.with_suffix(".gif").exists()
+
+
+@pytest.mark.parametrize("out", ["film.xyz", "none/film.gif", "."])
+def test_previews_that_cannot_be_written(
+    story: pathlib.Path, capsys: pytest.CaptureFixture, out: str
+) -> None:
+    path = story.parent / out
+    says = refused(cli.main, ["script", "--preview", str(story), "--out", str(path)], capsys)
+    assert str(path) in says
+
+
+def test_export_writes_a_file_that_script_reads(
+    tiny_run: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "planner.safetensors"
+    cli.main(["export", "--run", str(tiny_run), "--out", str(path)])
+    assert capsys.readouterr().out == f"{path}: {path.stat().st_size / 1e6:.1f} MB\n"
+    cli.main(["script", "--run", str(path), "a red circle"])
+    assert from_json(capsys.readouterr().out).prompt == "a red circle"
+    for run, out, says in (
+        (tmp_path, path, "no planner in"),
+        (tiny_run, tmp_path / "planner.bin", "use .safetensors"),
+        (tiny_run, tmp_path / "none" / "a.safetensors", "there is no folder"),
+    ):
+        argv = ["export", "--run", str(run), "--out", str(out)]
+        assert says in refused(cli.main, argv, capsys)
+    path.write_bytes(b"garbage")
+    assert str(path) in refused(cli.main, ["script", "--run", str(path), "a star"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("argv", "folder"),
+    [
+        ([], "runs/quickstart/planner"),
+        (["--preset", "story"], "runs/story/planner"),
+        (["--data", "folder:/films/birds"], "runs/birds/planner"),
+        (["--data", "tfds:moving_mnist"], "runs/moving_mnist/planner"),
+        (["--preset", "story", "--run", "elsewhere"], "elsewhere/planner"),
+    ],
+)
+def test_runs_are_named_after_the_preset_or_the_data(argv: list[str], folder: str) -> None:
+    _, path, _ = cli.parse_run(presets.PLANNER, argv, prog="test", kind="planner")
+    assert path == pathlib.Path(folder)
 
 
 def test_bad_options_are_answered_without_jax(tmp_path: pathlib.Path) -> None:
