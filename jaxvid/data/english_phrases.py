@@ -343,4 +343,4 @@ class Phrases:
         verbs = words.CAMERAS[motion]
         verb = self.pick(verbs) if who else verbs[0]
         text = f"{mode.aux[0]} {verb[mode.form[0]]}".lstrip()
-        return [join, who, Piece(text, (f"takes/{i}/camera",))]
+        return [*split(join), who, Piece(text, (f"takes/{i}/camera",))]

@@ -29,27 +29,27 @@ def _verbs(*phrases: str) -> Verbs:
 
 WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "kind": {
-        "circle": ("circle", "circle", "disc", "dot", "ball", "disk"),
-        "square": ("square", "square", "box", "block"),
+        "circle": ("circle", "circle", "disc", "dot", "ball", "disk", "bubble"),
+        "square": ("square", "square", "box", "block", "cube", "tile"),
         "triangle": ("triangle",),
-        "star": ("star", "star", "star", "five-pointed star"),
+        "star": ("star", "star", "star", "five-pointed star", "pentagram"),
         "diamond": ("diamond", "diamond", "rhombus", "lozenge"),
         "cross": ("cross", "cross", "plus", "plus sign"),
-        "ring": ("ring", "ring", "hoop", "donut"),
+        "ring": ("ring", "ring", "hoop", "donut", "doughnut"),
         "heart": ("heart", "heart", "love heart"),
     },
     "color": {
-        "red": ("red", "red", "red", "crimson", "scarlet"),
+        "red": ("red", "red", "red", "crimson", "scarlet", "ruby"),
         "orange": ("orange", "orange", "orange", "tangerine"),
-        "yellow": ("yellow", "yellow", "yellow", "gold"),
-        "green": ("green", "green", "green", "emerald"),
+        "yellow": ("yellow", "yellow", "yellow", "gold", "golden", "lemon"),
+        "green": ("green", "green", "green", "emerald", "lime green"),
         "cyan": ("cyan", "turquoise", "teal", "aqua"),
-        "blue": ("blue", "blue", "blue", "navy", "royal blue"),
-        "purple": ("purple", "purple", "violet", "lilac"),
-        "pink": ("pink", "pink", "pink", "rose"),
+        "blue": ("blue", "blue", "blue", "navy", "royal blue", "cobalt"),
+        "purple": ("purple", "purple", "violet", "lilac", "lavender"),
+        "pink": ("pink", "pink", "pink", "rose", "hot pink"),
     },
     "size": {
-        "small": ("small", "small", "little", "tiny", "mini"),
+        "small": ("small", "small", "little", "tiny", "mini", "miniature"),
         "medium": (
             "medium",
             "medium",
@@ -58,65 +58,189 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
             "middle-sized",
             "average-sized",
         ),
-        "large": ("large", "big", "big", "huge", "giant", "enormous"),
+        "large": ("large", "big", "big", "huge", "giant", "enormous", "massive", "gigantic"),
     },
     "tone": {
         "light": ("light", "white", "bright", "pale"),
-        "dark": ("dark", "dark", "black", "dim"),
+        "dark": ("dark", "dark", "black", "dim", "gloomy"),
         "warm": ("warm", "warm", "beige", "sandy"),
         "cool": ("cool", "cool", "cold", "grey-blue", "blue-grey"),
     },
 }
-THINGS = ("shape", "shape", "object", "thing")  # a kind that nobody named
-CUTE = ("cute", "nice", "simple", "lovely", "funny")
+THINGS = ("shape", "shape", "object", "thing", "figure", "item")  # a kind that nobody named
+CUTE = ("cute", "nice", "simple", "lovely", "funny", "pretty", "happy", "beautiful")
 ORDINALS = ("first", "second", "third")
 NUMBERS = ("one", "two", "three")
 PAIRS = ("two", "two", "2", "a pair of", "a couple of")
 
 PATTERNS = {  # before "background"
-    "plain": ("plain", "plain", "solid", "uniform"),
+    "plain": ("plain", "plain", "solid", "uniform", "flat"),
     "gradient": ("gradient",),
     "grid": ("grid", "checkered", "gridded"),
-    "noise": ("textured", "noisy", "cloudy", "grainy"),
+    "noise": ("textured", "noisy", "cloudy", "grainy", "speckled"),
 }
 SURFACES = {"gradient": ("gradient",), "grid": ("grid", "lattice"), "noise": ("noise texture",)}
 GROUNDS = ("background", "background", "backdrop")
 
-GO = _verbs("move", "move", "move", "go", "go", "slide", "travel", "glide", "fly", "head")
+GO = _verbs(
+    "move",
+    "move",
+    "move",
+    "go",
+    "go",
+    "slide",
+    "travel",
+    "glide",
+    "fly",
+    "head",
+    "drift",
+    "float",
+    "shift",
+)
 HURRY = {
     "slow": _verbs("crawl", "creep", "inch"),
-    "fast": _verbs("dash", "race", "rush", "dart", "zip"),
+    "fast": _verbs("dash", "race", "rush", "dart", "zip", "speed", "shoot", "sprint"),
 }
 WAYS = {
-    "right": ("right", "to the right", "to the right", "rightwards", "from left to right"),
-    "left": ("left", "to the left", "to the left", "leftwards", "from right to left"),
-    "up": ("up", "upwards", "upward"),
-    "down": ("down", "downwards", "downward"),
-    "up_right": ("to the upper right", "to the top right", "up and to the right", "up-right"),
-    "up_left": ("to the upper left", "to the top left", "up and to the left", "up-left"),
-    "down_right": ("to the lower right", "to the bottom right", "down and to the right"),
-    "down_left": ("to the lower left", "to the bottom left", "down and to the left"),
+    "right": (
+        "right",
+        "to the right",
+        "to the right",
+        "rightwards",
+        "rightward",
+        "from left to right",
+        "towards the right",
+        "over to the right",
+    ),
+    "left": (
+        "left",
+        "to the left",
+        "to the left",
+        "leftwards",
+        "leftward",
+        "from right to left",
+        "towards the left",
+        "over to the left",
+    ),
+    "up": ("up", "upwards", "upward", "towards the top", "straight up"),
+    "down": ("down", "downwards", "downward", "towards the bottom", "straight down"),
+    "up_right": (
+        "to the upper right",
+        "towards the top right",
+        "diagonally up to the right",
+        "up right",
+        "to the top right",
+        "up and to the right",
+        "up-right",
+    ),
+    "up_left": (
+        "to the upper left",
+        "towards the top left",
+        "diagonally up to the left",
+        "up left",
+        "to the top left",
+        "up and to the left",
+        "up-left",
+    ),
+    "down_right": (
+        "to the lower right",
+        "towards the bottom right",
+        "diagonally down to the right",
+        "down right",
+        "to the bottom right",
+        "down and to the right",
+    ),
+    "down_left": (
+        "to the lower left",
+        "towards the bottom left",
+        "diagonally down to the left",
+        "down left",
+        "to the bottom left",
+        "down and to the left",
+    ),
 }
 ACTS = {
-    "up": _verbs("rise", "climb", "ascend", "rise up"),
-    "down": _verbs("fall", "sink", "descend", "drop down"),
-    "bounce": _verbs("bounce", "bounce up and down", "hop", "jump", "jump up and down"),
+    "up": _verbs("rise", "climb", "ascend", "rise up", "soar", "lift off"),
+    "down": _verbs("fall", "sink", "descend", "drop down", "drop", "plunge"),
+    "bounce": _verbs(
+        "bounce",
+        "bounce up and down",
+        "hop",
+        "jump",
+        "jump up and down",
+        "bob up and down",
+        "leap up and down",
+    ),
     "orbit": _verbs(
         *("move in a circle", "go round in circles", "circle around", "move in circles"),
-        *("spin around in a circle", "go round and round", "loop around"),
+        *("spin around in a circle", "go round and round", "loop around", "run in circles"),
+        *("follow a circular path", "go around in a circle", "move around in circles"),
     ),
-    "zoom_in": _verbs("grow", "get bigger", "get larger", "expand", "swell", "become bigger"),
-    "zoom_out": _verbs("shrink", "get smaller", "contract", "become smaller"),
+    "zoom_in": _verbs(
+        "grow",
+        "get bigger",
+        "get larger",
+        "expand",
+        "swell",
+        "become bigger",
+        "get bigger and bigger",
+        "grow larger",
+        "inflate",
+        "increase in size",
+        "scale up",
+    ),
+    "zoom_out": _verbs(
+        "shrink",
+        "get smaller",
+        "contract",
+        "become smaller",
+        "get smaller and smaller",
+        "decrease in size",
+        "scale down",
+    ),
     "still": (
-        *_verbs("stay still", "stand still", "stay put", "stay in place", "remain still"),
+        *_verbs(
+            "stay still",
+            "stand still",
+            "stay put",
+            "stay in place",
+            "remain still",
+            "keep still",
+            "sit still",
+            "rest",
+            "stay motionless",
+            "do nothing",
+        ),
         ("not move", "does not move", "do not move", "not moving"),
         ("not move", "doesn't move", "don't move", "not moving"),
     ),
 }
 TRAVELS = (*WAYS, "bounce", "orbit")  # "hops to the left of" would say where it goes
 PARTICIPLES = {"bounce": "bouncing", "zoom_in": "growing", "zoom_out": "shrinking"}
-STOP = _verbs("stop", "stop", "come to a stop", "freeze", "halt", "stand still")
-GONE = _verbs("disappear", "disappear", "vanish", "leave the screen", "leave the frame")
+STOP = _verbs(
+    "stop",
+    "stop",
+    "come to a stop",
+    "freeze",
+    "halt",
+    "stand still",
+    "stop moving",
+    "come to rest",
+    "pause",
+    "come to a halt",
+)
+GONE = _verbs(
+    "disappear",
+    "disappear",
+    "vanish",
+    "leave the screen",
+    "leave the frame",
+    "leave",
+    "exit the frame",
+    "leave the scene",
+    "go off screen",
+    "vanish from view",
+)
 BE: Verb = ("be", "is", "are", "")
 IDLE: Verbs = (
     ("appear", "is there", "are there", ""),
@@ -125,20 +249,73 @@ IDLE: Verbs = (
 )
 ROAM = _verbs("move", "move around", "move around", "move about")
 TO = {
-    "towards": _verbs("move towards", "go towards", "approach", "head for", "come closer to"),
-    "away": _verbs("move away from", "run away from", "back away from", "flee from"),
+    "towards": _verbs(
+        "move towards",
+        "go towards",
+        "approach",
+        "head for",
+        "come closer to",
+        "get closer to",
+        "run towards",
+        "move toward",
+        "fly towards",
+        "come near",
+    ),
+    "away": _verbs(
+        "move away from",
+        "run away from",
+        "back away from",
+        "flee from",
+        "go away from",
+        "retreat from",
+        "escape from",
+        "get away from",
+        "fly away from",
+    ),
 }
 EACH_OTHER = {
-    "towards": _verbs("move towards each other", "approach each other", "come together"),
-    "away": _verbs("move away from each other", "run away from each other", "move apart"),
+    "towards": _verbs(
+        "move towards each other",
+        "approach each other",
+        "come together",
+        "meet",
+        "go towards each other",
+        "get closer to each other",
+    ),
+    "away": _verbs(
+        "move away from each other",
+        "run away from each other",
+        "move apart",
+        "drift apart",
+        "go apart",
+        "separate",
+        "go away from each other",
+    ),
 }
 BEFORE = {  # adverbs that may stand before the verb, then those that may not
-    "slow": ("slowly", "slowly", "gently", "gradually"),
-    "fast": ("quickly", "quickly", "rapidly", "swiftly"),
+    "slow": ("slowly", "slowly", "gently", "gradually", "calmly", "lazily"),
+    "fast": ("quickly", "quickly", "rapidly", "swiftly", "speedily", "hastily"),
 }
 AFTER = {
-    "slow": ("slowly", "slowly", "at a slow pace", "in slow motion", "at low speed"),
-    "fast": ("fast", "quickly", "at high speed", "at a fast pace", "at top speed"),
+    "slow": (
+        "slowly",
+        "slowly",
+        "at a slow pace",
+        "in slow motion",
+        "at low speed",
+        "very slowly",
+        "at a leisurely pace",
+    ),
+    "fast": (
+        "fast",
+        "quickly",
+        "at high speed",
+        "at a fast pace",
+        "at top speed",
+        "very fast",
+        "really fast",
+        "in a hurry",
+    ),
 }
 
 ACROSS = {"left": ("left", "left-hand"), "right": ("right", "right-hand")}
@@ -147,25 +324,30 @@ CENTER = ("in the middle", "in the center", "in the centre", "in the middle of t
 MIDWAY = {"x": ("horizontally centred", "horizontally centered"), "y": ("halfway up",)}
 DEPTHS = {"behind": ("behind",), "front": ("in front of",)}
 SIDES = {
-    "left": ("to the left of", "on the left side of"),
-    "right": ("to the right of", "on the right side of"),
+    "left": ("to the left of", "on the left side of", "left of", "on the left of"),
+    "right": ("to the right of", "on the right side of", "right of", "on the right of"),
     "above": ("above",),
-    "below": ("below", "underneath"),
+    "below": ("below", "underneath", "under", "beneath"),
 }
 INVERSE = {
     **{"behind": "front", "front": "behind"},
     **{"left": "right", "right": "left", "above": "below", "below": "above"},
 }
 CAMERAS = {  # the first goes without saying whose movement it is
-    "pan_left": _verbs("pan left", "pan to the left", "move left", "turn left"),
-    "pan_right": _verbs("pan right", "pan to the right", "move right", "turn right"),
-    "pan_up": _verbs("pan up", "pan upwards", "tilt up", "move up"),
-    "pan_down": _verbs("pan down", "pan downwards", "tilt down", "move down"),
-    "zoom_in": _verbs("zoom in", "zoom in", "move closer", "push in"),
-    "zoom_out": _verbs("zoom out", "zoom out", "pull back", "pull out"),
+    "pan_left": _verbs("pan left", "pan to the left", "move left", "turn left", "sweep left"),
+    "pan_right": _verbs("pan right", "pan to the right", "move right", "turn right", "sweep right"),
+    "pan_up": _verbs("pan up", "pan upwards", "tilt up", "move up", "look up"),
+    "pan_down": _verbs("pan down", "pan downwards", "tilt down", "move down", "look down"),
+    "zoom_in": _verbs("zoom in", "zoom in", "move closer", "push in", "get closer"),
+    "zoom_out": _verbs("zoom out", "zoom out", "pull back", "pull out", "move back"),
 }
 LINKS = {
-    "fade": (("fade", "fades"), ("cross-fade", "cross-fades"), ("dissolve", "dissolves")),
+    "fade": (
+        ("fade", "fades"),
+        ("crossfade", "crossfades"),
+        ("cross-fade", "cross-fades"),
+        ("dissolve", "dissolves"),
+    ),
     "wipe": (("wipe", "wipes"),),
 }
 
@@ -201,6 +383,12 @@ PLAIN: tuple[Lead, ...] = (
     *(("a video in which", FINITE), ("a clip in which", PROGRESSIVE)),
 )
 REQUESTS: tuple[Lead, ...] = (
+    *(("how about", ING), ("can I see", ING), ("could you make a clip of", ING), ("video:", ING)),
+    *(("what I want:", FINITE), ("it would be great to see", ING), ("suppose", FINITE)),
+    *(("I imagine", ING), ("I wish to see", ING), ("give me", ING), ("picture", ING)),
+    *(("may I have", ING), ("once upon a time,", FINITE), ("story:", FINITE), ("scene:", FINITE)),
+    *(("the video starts with", ING), ("in my video,", FINITE), ("let us see", ING)),
+    *(("it shows", ING), ("here,", FINITE), ("idea:", ING), ("you see", ING), ("here is", ING)),
     *(("", FINITE),) * 6,
     *(("", ING),) * 5,
     *(("", PROGRESSIVE), ("", PROGRESSIVE), ("in this clip,", FINITE), ("", SHOULD), ("", WILL)),
@@ -237,10 +425,20 @@ ANIMATE: tuple[Lead, ...] = (
 # number, ``{nth}`` its ordinal.
 THEN: tuple[Lead, ...] = (
     *(("then", FINITE), ("then", FINITE), ("next,", FINITE), ("after that,", FINITE)),
-    *(("then we see", ING), ("next we see", ING), ("after that, we see", ING)),
+    *(("and then", FINITE), ("afterwards,", FINITE), ("later,", FINITE), ("now", FINITE)),
+    *(
+        ("then comes", ING),
+        ("then there is", ING),
+        ("then we see", ING),
+        ("next we see", ING),
+        ("after that, we see", ING),
+    ),
     *(("after that,", PROGRESSIVE), ("next,", PROGRESSIVE)),
 )
 CUTS: tuple[Lead, ...] = (
+    *(("now we see", ING), ("new shot:", FINITE), ("new scene:", ING), ("{nth} shot:", FINITE)),
+    *(("{nth} scene:", ING), ("we cut to", ING), ("in shot {n},", FINITE), ("a cut, then", FINITE)),
+    *(("another scene:", FINITE), ("it cuts to", ING), ("the scene changes to", ING)),
     *(("cut to", ING), ("cut to", ING), ("next shot:", FINITE), ("shot {n}:", FINITE)),
     *(("in the next shot,", FINITE), ("in the {nth} shot,", FINITE), ("the next shot shows", ING)),
     *(("scene {number}:", FINITE), ("in the next scene,", FINITE), ("cut:", FINITE)),
@@ -250,6 +448,8 @@ CUTS: tuple[Lead, ...] = (
 )
 # What stands before the word for a fade or wipe, which of its forms, what stands after it.
 TURNS: tuple[tuple[str, int, str, Mode], ...] = (
+    *(("the shot", 1, "into", ING), ("it", 1, "to", ING), ("after a", 0, ", we see", ING)),
+    *(("", 0, "into", ING), ("", 0, ":", ING), ("then the video", 1, "to", ING)),
     *(("", 0, "to", ING), ("", 0, "to", ING), ("", 0, "to the next shot:", FINITE)),
     *(("with a", 0, ", the next shot shows", ING), ("the picture", 1, "to", ING)),
     *(("then a", 0, "to", ING), ("a", 0, "leads to", ING), ("", 0, "to shot {n}:", FINITE)),
@@ -259,16 +459,20 @@ TURNS: tuple[tuple[str, int, str, Mode], ...] = (
 # the mode is None. ``{it}`` is a pronoun.
 THEREAFTER: tuple[tuple[str, Mode | None], ...] = (
     *((", then", None), (", then", None), ("and then", None), ("before", ING)),
+    *((", and finally", None), ("and next", None), (", finally", None), ("->", None)),
+    *(("; then", None), ("and later", None), (", and afterwards", None)),
     *((", and after that", None), (", after that", None), ("before", ING)),
     *(("and after that", None), (", and then", None)),
 )
 IT_THEN: tuple[tuple[str, Mode | None], ...] = (
+    *((". afterwards, {it}", FINITE), (". finally, {it}", FINITE), (". next, {it}", FINITE)),
     *((", then {it}", FINITE), (", after which {it}", FINITE), (". then {it}", FINITE)),
     *((". after that, {it}", FINITE), (", and then {it}", FINITE), ("; then {it}", FINITE)),
     *(("; after that, {it}", FINITE),),
 )
 JOINS: tuple[tuple[str, Mode | None], ...] = (
     *(("and", None), ("and", None), ("while", FINITE), (", and", None), ("as", FINITE)),
+    *((",", FINITE), (", but", None), ("whereas", FINITE), (", whereas", FINITE), (";", FINITE)),
     *(("; meanwhile,", FINITE), ("and at the same time", None), (", while", FINITE)),
     *((", and at the same time", None), ("; at the same time,", FINITE)),
 )
@@ -280,6 +484,9 @@ BACKGROUNDS = (
 )
 # What joins a camera's movement to a sentence ("front": it stands before), who moves, and how.
 MOVES: tuple[tuple[str, str, Mode], ...] = (
+    *((". meanwhile,", "the camera", FINITE), ("front", "the view", FINITE)),
+    *((",", "the camera", ING), ("and", "the camera", FINITE), (";", "the camera", FINITE)),
+    (".", "the camera should", BARE),
     *((",", "the camera", FINITE), ("while", "the camera", FINITE), (".", "the camera", FINITE)),
     *(("as", "the camera", FINITE), ("with", "the camera", ING), (",", "", ING), (".", "", BARE)),
     *(
