@@ -18,6 +18,7 @@ import functools
 import re
 from collections.abc import Callable
 
+from jaxvid.data import chinese_forms as f
 from jaxvid.data import chinese_words as w
 from jaxvid.data.chinese_nouns import Cast, backdrop, on_ground, sides
 from jaxvid.data.pieces import Draw, Piece
@@ -55,7 +56,7 @@ class _Story:
         where = sides(self.takes[0]) if seen > 1 else {}
         self.cast = Cast(outline.looks, draw, seen=seen, where=where, idle=not plain)
         self.waiting = False  # the background, for a place in the clause
-        self.marks = str.maketrans(",.:;", draw.pick(w.MARKS))
+        self.marks = str.maketrans(dict(zip(",.:;", draw.pick(w.MARKS), strict=True)))
         self.leaves = False  # "from" a place was said: the next way is no "from ... to"
         self.digits = draw.chance(0.3)
 
@@ -81,16 +82,17 @@ class _Story:
         numbered = many and self.draw.chance(0.3)
         self.shot = self.draw.pick(w.LABELS if numbered else w.SHOTS)
         stop = self.draw.pick("..,;")
-        out = self.fill("Y:S", 0) if numbered else self.one(w.FIRST if many else ("S",), 0)
+        out = self.fill("Y:S", 0) if numbered else self.one(f.FIRST if many else ("S",), 0)
         for i in range(1, len(self.takes)):
             self.cast.cut(alone=len(self.takes[i - 1].parts) == 1)
             forms = self.turn(i, numbered)
-            out.append(self.glue("." if forms is w.NEXT else stop))
+            out.append(self.glue("." if forms is f.NEXT else stop))
             out += self.one(forms, i)
         if not self.plain:
             out = self.asked(out)
         ends = ("", ".") if self.plain else ("", "", ".", ".", "!")
-        return [*out, self.glue(self.draw.pick(ends))]
+        end = self.glue(self.draw.pick(ends))
+        return out if " " in end.text else [*out, end]
 
     def turn(self, i: int, numbered: bool) -> tuple[str, ...]:
         """Forms that lead to take ``i``."""
@@ -99,19 +101,19 @@ class _Story:
             return ("Y:S",) if cut else ("CY:S",)
         if not self.static(i, (0,)):
             if cut and self.new(i, (0,)) and self.draw.chance(0.45):
-                return w.NEXT
+                return f.NEXT
             if self.draw.chance(0.4):
-                return w.SUBJECT
-        return w.CUT if cut else w.SHIFT
+                return f.SUBJECT
+        return f.CUT if cut else f.SHIFT
 
     def asked(self, out: list[Piece]) -> list[Piece]:
         """Often the same as a request, or with an idle tail."""
         forms: tuple[str, ...] = ("S",)
         if self.draw.chance(0.35):
             noun = len(self.takes) == 1 and out[0].text[0] in "一两2"
-            clause = noun and not any(piece.text[0] in ",\uff0c" for piece in out)
-            asks = (w.ASK, w.ASK_NOUN if noun else w.ASK, w.ASK_CLAUSE if clause else w.ASK)
-            forms = w.ASK_PICTURE if self.picture else self.draw.pick(asks)
+            clause = noun and not any(piece.text[0] in w.STOPS for piece in out)
+            asks = (f.ASK, f.ASK_NOUN if noun else f.ASK, f.ASK_CLAUSE if clause else f.ASK)
+            forms = f.ASK_PICTURE if self.picture else self.draw.pick(asks)
         head, _, tail = self.draw.form(forms).partition("S")
         if self.draw.chance(0.04):
             tail += self.draw.pick(w.TAILS)
@@ -131,8 +133,8 @@ class _Story:
         ground = (take.tone, take.pattern) != (ANY, ANY) and not self.seen(i)
         moved = take.camera != DEFAULTS["camera"]
         if ground:
-            return self.one(w.SCENERY if moved else w.BACKGROUND, i)
-        return self.one(w.CAMERA, i) if moved else self.core(i, ks)
+            return self.one(f.SCENERY if moved else f.BACKGROUND, i)
+        return self.one(f.CAMERA, i) if moved else self.core(i, ks)
 
     def seen(self, i: int) -> bool:
         """Whether a picture shows this take."""
@@ -171,37 +173,37 @@ class _Story:
             if first.motion == "still" and first.then == "none":
                 return self.clause(i, (1,))
         if alike and second.motion not in TO:
-            return self.one(w.ONE_OTHER, i)
-        return self.one(w.TWO_NEW if fresh else w.TWO, i)
+            return self.one(f.ONE_OTHER, i)
+        return self.one(f.TWO_NEW if fresh else f.TWO, i)
 
     def group(self, i: int, alike: bool, fresh: bool) -> list[Piece]:
         """Two parts that do the same."""
         idle = self.static(i, (0,))
         if not (idle or alike or self.takes[i].parts[0].motion in TO) and self.draw.chance(0.15):
-            return self.one(w.ALSO, i)
+            return self.one(f.ALSO, i)
         forms: tuple[str, ...]
         if alike:
-            forms = w.ALIKE_STATIC if idle else w.ALIKE
+            forms = f.ALIKE_STATIC if idle else f.ALIKE
         elif fresh:
-            forms = w.BOTH_NEW_STATIC if idle else w.BOTH_NEW
+            forms = f.BOTH_NEW_STATIC if idle else f.BOTH_NEW
         else:
-            forms = w.BOTH_STATIC if idle else w.BOTH
+            forms = f.BOTH_STATIC if idle else f.BOTH
         return self.one(forms, i, (0, 1))
 
     def relation(self, i: int, fresh: bool) -> list[Piece]:
         """Two parts of which the first is said relative to the second."""
         said = self.new(i, (0,)) or not self.static(i, (0,))
         if said and self.takes[i].parts[0].motion not in TO and self.draw.chance(0.35):
-            return self.one(w.INVERSE, i)
-        return self.one(w.RELATED_NEW if fresh else w.RELATED, i)
+            return self.one(f.INVERSE, i)
+        return self.one(f.RELATED_NEW if fresh else f.RELATED, i)
 
     def clause(self, i: int, ks: Parts) -> list[Piece]:
         if self.seen(i):
-            return self.one(w.PICTURE if ks == (0,) else ("NV",), i, ks)
+            return self.one(f.PICTURE if ks == (0,) else ("NV",), i, ks)
         idle = self.static(i, ks)
         if self.new(i, ks):
-            return self.one(w.NEW_STATIC if idle else w.NEW, i, ks)
-        return self.one(w.KNOWN_STATIC if idle else w.KNOWN, i, ks)
+            return self.one(f.NEW_STATIC if idle else f.NEW, i, ks)
+        return self.one(f.KNOWN_STATIC if idle else f.KNOWN, i, ks)
 
     def rest(self, i: int, ks: Parts) -> list[Piece]:
         said = self.placed(i, ks) or not self.static(i, ks)
@@ -284,7 +286,7 @@ class _Story:
         """All that a part does; nothing where nothing is stated and the clause can do without."""
         if not self.static(i, ks):
             then = self.part(i, ks).then != "none"
-            return self.one(w.THEN, i, ks) if then else self.first(i, ks)
+            return self.one(f.THEN, i, ks) if then else self.first(i, ks)
         alone = len(self.takes[i].parts) == 1 or self.related(i) or self.placed(i, ks)
         return [] if alone else [Piece(self.draw.pick(w.MOVES))]
 
