@@ -36,7 +36,11 @@ def pieces(
     lead, long = str(phrase[0]), len(outline.takes) > 1
     if not plain and not long and "please" not in lead and draw.chance(0.05):
         phrase += split(draw.pick(words.CLOSINGS))
-    mark = "?" if lead.startswith(("can ", "could ")) and "." not in phrase else "."
+    mark = (
+        "?"
+        if lead.startswith(("can ", "could ", "may ", "how about")) and "." not in phrase
+        else "."
+    )
     stop = mark if draw.chance(0.8 if long else 0.5) else ""
     return compose(phrase, capitals=draw.chance(0.6), stop=stop)
 
@@ -63,11 +67,9 @@ class _Teller(Notes):
             lead = ["," if runs_on else ".", *lead]
         # "A clip where on a grid, ..." would be clumsy.
         self.open = begin in ("", "then") or begin.endswith((",", ":"))
-        fresh = self.takes[i].parts[0].who not in self.known
-        if fresh and len(self.takes[i].parts) == 1 and mode is FINITE and self.open:
-            if self.draw.chance(0.4):
-                self.short = False
-                return [*lead, *self.draw.form(_NOTES)(self, i)]
+        if self.noted(i, mode):
+            self.short = False
+            return [*lead, *self.draw.form(_NOTES)(self, i)]
         camera = self.camera(i)
         if camera[:1] == ["front"]:
             camera[0] = ","
@@ -98,6 +100,8 @@ class _Teller(Notes):
         if i == 0:
             if self.numbered:
                 return ["shot 1:"], FINITE
+            if not self.picture and self.draw.chance(0.2):
+                return [""], FINITE
             requests = words.PLAIN if self.plain else words.REQUESTS
             text, mode = draw.form(words.ANIMATE if self.picture else requests)
             return [text], mode
@@ -115,6 +119,12 @@ class _Teller(Notes):
         if text == "next," and i == len(self.takes) - 1 > 1 and draw.chance(0.6):
             text = "finally,"
         return [text.format(**names)], mode
+
+    def noted(self, i: int, mode: Mode) -> bool:
+        """Whether a take is said in notes: one of a new actor, after what lets them follow."""
+        parts = self.takes[i].parts
+        fits = len(parts) == 1 and parts[0].who not in self.known
+        return fits and mode is FINITE and self.open and self.draw.chance(0.5)
 
     def core(self, i: int, mode: Mode) -> Phrase:
         """Who does what."""
@@ -171,27 +181,36 @@ _ONE: dict[tuple[str, bool], tuple[Form, ...]] = {
 }
 _JOINED, _SENTENCES, _LISTED = _Teller.joined, _Teller.sentences, _Teller.listed
 _CHAINED, _BESIDE, _INVERTED = _Teller.chained, _Teller.beside, _Teller.inverted
-_APART = _Teller.apart
+_APART, _GAPPED, _COUPLED = _Teller.apart, _Teller.gapped, _Teller.coupled
 _TWO: dict[tuple[str, str], tuple[Form, ...]] = {
-    ("free", "clause"): (_JOINED, _JOINED, _SENTENCES, _LISTED, _JOINED, _Teller.those),
+    ("free", "clause"): (
+        _GAPPED,
+        _COUPLED,
+        _JOINED,
+        _JOINED,
+        _SENTENCES,
+        _LISTED,
+        _JOINED,
+        _Teller.those,
+    ),
     ("free", "noun"): (_JOINED, _Teller.those, _JOINED, _LISTED),
     ("free", "base"): (_JOINED,),
-    ("free", "known"): (_JOINED,),
-    ("idle", "clause"): (_LISTED, _Teller.aside),
+    ("free", "known"): (_JOINED, _GAPPED),
+    ("idle", "clause"): (_COUPLED, _LISTED, _Teller.aside),
     ("idle", "noun"): (_LISTED, _Teller.aside),
-    ("to", "clause"): (_CHAINED, _CHAINED, _LISTED, _JOINED, _SENTENCES),
+    ("to", "clause"): (_COUPLED, _CHAINED, _CHAINED, _LISTED, _JOINED, _SENTENCES),
     ("to", "noun"): (_CHAINED, _JOINED, _CHAINED, _LISTED),
     ("to", "base"): (_CHAINED, _JOINED),
     ("to", "known"): (_CHAINED, _JOINED),
-    ("near", "clause"): (_BESIDE, _BESIDE, _LISTED, _INVERTED, _APART),
+    ("near", "clause"): (_COUPLED, _BESIDE, _BESIDE, _LISTED, _INVERTED, _APART),
     ("near", "noun"): (_BESIDE, _LISTED, _BESIDE, _INVERTED),
     ("near", "base"): (_BESIDE, _INVERTED),
     ("near", "known"): (_BESIDE, _INVERTED, _APART),
-    ("far", "clause"): (_INVERTED, _APART, _INVERTED, _LISTED),
+    ("far", "clause"): (_COUPLED, _INVERTED, _APART, _INVERTED, _LISTED),
     ("far", "noun"): (_LISTED, _INVERTED, _APART),
     ("far", "base"): (_INVERTED, _APART),
     ("far", "known"): (_INVERTED, _APART),
-    ("related to", "clause"): (_LISTED, _APART),
+    ("related to", "clause"): (_COUPLED, _LISTED, _APART),
     ("related to", "noun"): (_LISTED, _APART),
     ("related to", "base"): (_APART,),
     ("related to", "known"): (_APART,),

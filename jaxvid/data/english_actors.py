@@ -223,3 +223,42 @@ class Actors(Phrases):
         first = self.refer(a.who, not acts(b))
         self.topic = None
         return [*said, ".", *first, "is", *self.relation(i), *self.refer(b.who, False)]
+
+    def gapped(self, i: int, mode: Mode) -> Phrase:
+        """ "a red circle moves left, a blue star right" """
+        a, b = self.takes[i].parts
+        usual = all(p.speed == "normal" and p.motion in words.WAYS for p in (a, b))
+        if not usual or a.then != "none" or self.alike(i):
+            return self.joined(i, mode)
+        subject = [*self.mention(a.who, pronoun=False), *self.place(i, 0)]
+        verb, joint = self.pick(words.GO), self.pick((", ", "and", ", and", "; "))
+        way = Piece(self.pick(words.WAYS[b.motion]), self.paths(i, (1,), "motion"))
+        first = Piece(
+            f"{verb[mode.form[0]]} {self.pick(words.WAYS[a.motion])}", self.paths(i, (0,), "motion")
+        )
+        other = [*self.mention(b.who, pronoun=False), *self.place(i, 1)]
+        then = self.then(i, (1,), mode) if b.then != "none" else []
+        return [*subject, mode.aux[0], first, *split(joint.strip()), *other, way, *then]
+
+    def coupled(self, i: int, mode: Mode) -> Phrase:
+        """ "there are a circle and a star. The circle is red, the star blue" """
+        a, b = self.takes[i].parts
+        first, second = self.looks[a.who], self.looks[b.who]
+        fresh = a.who not in self.known and b.who not in self.known
+        told = all(look.size != ANY or look.color != ANY for look in (first, second))
+        if not fresh or not told or ANY in (first.kind, second.kind) or first.kind == second.kind:
+            return self.listed(i, mode)
+        kinds = [self.word(n, "kind") for n in (a.who, b.who)]
+        said: Phrase = [self.pick(("there are", "we see", "here are"))]
+        said += ["a", kinds[0], *self.place(i, 0), *(self.relation(i) or ["and"])]
+        said += ["a", kinds[1], *self.place(i, 1), "."]
+        for n, kind, joint in ((a.who, kinds[0], ("",)), (b.who, kinds[1], (",", ", and"))):
+            size, color = self.word(n, "size"), self.word(n, "color")
+            linked = "and" if size and color else ""
+            said += [*split(self.pick(joint)), "the", kind, "is", size, linked, color]
+        self.known += [a.who, b.who]
+        self.topic = None
+        for n in (0, 1):
+            if acts((a, b)[n]):
+                said += [".", *self.clause(i, n, FINITE)]
+        return said

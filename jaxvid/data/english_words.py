@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 Verb = tuple[str, str, str, str]
 Verbs = tuple[Verb, ...]
 
-_DOUBLED = ("hop", "get", "spin", "run", "stop", "drop", "zip", "pan")
+_DOUBLED = ("hop", "sit", "get", "spin", "run", "stop", "drop", "zip", "pan")
 
 
 def verb(phrase: str) -> Verb:
