@@ -77,12 +77,15 @@ class _Teller(Notes):
                 lead, camera = [*lead, *camera[1:], self.pick(("while", "as"))], []
                 self.open = False
         where, preposition = self.draw.form(words.BACKGROUNDS)
-        ground = [] if pictured else self.ground(i, predicate=where == "sentence")
+        ground = [] if pictured else self.ground(i, predicate=where in ("sentence", "first"))
         self.ending = []
+        if where in ("first", "canvas") and ground and mode is FINITE and self.open:
+            first = ["the background is", *ground] if where == "first" else ["there is", *ground]
+            return [*lead, *first, ".", *self.core(i, mode), *camera]
         if where == "front" and ground and self.open:
             return [*lead, preposition, *ground, ",", *self.core(i, mode), *camera]
-        if ground and where in ("end", "front"):
-            self.ending = [preposition, *ground]
+        if ground and where not in ("sentence", "comma"):
+            self.ending = [preposition, *(ground if where != "first" else self.ground(i))]
         core = self.core(i, mode)
         if self.ending[:1] == ["with"] and "with" in (*core, *camera):
             self.ending[0] = "on"
@@ -169,6 +172,7 @@ _NOTES: tuple[Callable[[_Teller, int], Phrase], ...] = (
 _ONE: dict[tuple[str, bool], tuple[Form, ...]] = {
     ("clause", True): (
         *(_Teller.one, _Teller.one, _Teller.one, _Teller.apiece, _Teller.there),
+        *(_Teller.paced, _Teller.cleft, _Teller.lying),
         *(_Teller.starting, _Teller.fronted, _Teller.attributive),
     ),
     ("noun", True): (

@@ -85,6 +85,40 @@ class Actors(Phrases):
         subject = self.mention(part.who)
         return [*subject, "starts", *self.place(i, 0), "and", *self.act(i, (0,), FINITE)]
 
+    def paced(self, i: int, mode: Mode) -> Phrase:
+        """ "a red circle moves up. It is slow" """
+        part = self.takes[i].parts[0]
+        if part.speed == "normal" or part.then != "none" or part.motion == ANY:
+            return self.clause(i, 0, mode)
+        slots = self.paths(i, (0,), "motion")
+        ways, many = words.WAYS.get(part.motion), words.ACTS.get(part.motion, ())
+        verb = self.pick(words.GO if ways else many)
+        text = f"{verb[mode.form[0]]} {self.pick(ways) if ways else ''}".rstrip()
+        pace = Piece(self.pick(words.PACES[part.speed]), self.paths(i, (0,), "speed"))
+        subject = [*self.mention(part.who, pronoun=False), *self.place(i, 0)]
+        after = self.pick(("it is", "the movement is", "its motion is", "this is"))
+        return [*subject, mode.aux[0], Piece(text, slots), *self.ended(), ".", after, pace]
+
+    def ended(self) -> Phrase:
+        """The background that this sentence takes along."""
+        ending, self.ending = self.ending, []
+        return ending
+
+    def cleft(self, i: int, mode: Mode) -> Phrase:
+        """ "what we see is a red circle that moves up" """
+        start = self.pick(("it is", "what we see is", "this is", "what you see is", "here comes"))
+        return [start, *self.clause(i, 0, self.pick((THAT, ING)))]
+
+    def lying(self, i: int, mode: Mode) -> Phrase:
+        """ "a red circle is on the left. It moves up" """
+        part = self.takes[i].parts[0]
+        if not acts(part) or (part.x == ANY and part.y == ANY):
+            return self.clause(i, 0, mode)
+        subject = self.mention(part.who, pronoun=False)
+        self.topic, place = part.who, self.place(i, 0)
+        is_there = self.pick(("is", "is", "sits", "can be seen"))
+        return [*subject, is_there, *place, *self.ended(), ".", "it", *self.act(i, (0,), FINITE)]
+
     # Two actors
 
     def together(self, i: int, mode: Mode, fresh: bool) -> Phrase:

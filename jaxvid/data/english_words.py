@@ -479,6 +479,7 @@ JOINS: tuple[tuple[str, Mode | None], ...] = (
 BESIDES = ("", "", "", "meanwhile,", "at the same time,")  # before a second sentence of a shot
 # Where a background is said, and after which word.
 BACKGROUNDS = (
+    *(("first", "on"), ("canvas", "on"), ("end", "over"), ("end", "in front of")),
     *(("end", "on"), ("end", "on"), ("end", "against"), ("front", "on"), ("end", "with")),
     *(("sentence", ""), ("comma", ""), ("front", "against"), ("front", "with")),
 )
@@ -503,5 +504,9 @@ TAG_MARKS = (",", ",", ",", ";", "/", "-", ".", "|")
 OBJECT_LABELS = ("object:", "subject:", "shape:", "actor:", "what:")
 ACT_LABELS = ("motion:", "action:", "movement:", "animation:")
 GROUND_LABELS = ("background:", "background:", "backdrop:")
+PACES = {
+    "slow": ("slow", "slow", "very slow", "rather slow"),
+    "fast": ("fast", "fast", "quick", "very fast", "rapid"),
+}
 THERE = ("there is", "there is", "there's", "we see", "you see", "here is", "this is")
 GROUND_IS = ("the background is", "the background is", "the backdrop is", "its background is")
