@@ -11,6 +11,7 @@ Capitals speak of the first part of a shot (in a group, of both), small letters 
     F first motion, with its speed   T motion of the second half   X the whole clause
     R where it is to the other part   Q all that is left to say of it
     G on the background   B what the background is   I clause with the background in it
+    O new noun of a kind alone, its colour and size left for later
     K the camera   W what the parts do   S the whole shot   C transition   Y ordinal of the shot
 """
 
@@ -201,9 +202,18 @@ class _Story:
         if self.seen(i):
             return self.one(f.PICTURE if ks == (0,) else ("NV",), i, ks)
         idle = self.static(i, ks)
+        if self.placed(i, ks) and not idle and self.draw.chance(0.25):
+            return self.one(f.PLACED, i, ks)
         if self.new(i, ks):
+            if len(self.takes[i].parts) == 1 and self.draw.chance(0.15):
+                return [*self.one(f.LATE_STATIC if idle else f.LATE, i, ks), *self.left(i, ks)]
             return self.one(f.NEW_STATIC if idle else f.NEW, i, ks)
         return self.one(f.KNOWN_STATIC if idle else f.KNOWN, i, ks)
+
+    def left(self, i: int, ks: Parts) -> list[Piece]:
+        """The colour and the size of a look of which only the kind was said, each a clause."""
+        out = self.cast.left(self.part(i, ks).who)
+        return [piece for clause in out for piece in (self.glue(","), *clause)]
 
     def rest(self, i: int, ks: Parts) -> list[Piece]:
         said = self.placed(i, ks) or not self.static(i, ks)
@@ -285,7 +295,10 @@ class _Story:
     def verb(self, i: int, ks: Parts) -> list[Piece]:
         """All that a part does; nothing where nothing is stated and the clause can do without."""
         if not self.static(i, ks):
-            then = self.part(i, ks).then != "none"
+            part = self.part(i, ks)
+            then = part.then != "none"
+            if (part.motion, part.then, part.speed) == (ANY, "gone", "normal"):
+                return self.one(f.VANISH, i, ks)
             return self.one(f.THEN, i, ks) if then else self.first(i, ks)
         alone = len(self.takes[i].parts) == 1 or self.related(i) or self.placed(i, ks)
         return [] if alone else [Piece(self.draw.pick(w.MOVES))]
@@ -355,6 +368,7 @@ class _Story:
 LETTERS: dict[str, Callable[[_Story, int, Parts], list[Piece]]] = {
     "N": lambda story, i, ks: story.cast.subject(story.part(i, ks).who),
     "U": lambda story, i, ks: story.cast.subject(story.part(i, ks).who, bare=False),
+    "O": lambda story, i, ks: story.cast.kind(story.part(i, ks).who),
     "Z": lambda story, i, ks: story.cast.after(story.part(i, ks).who, story.glue(",")),
     "M": _Story.modified,
     "D": lambda story, i, ks: story.cast.new(story.looks(i, (0, 1))),

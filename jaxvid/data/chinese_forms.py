@@ -16,6 +16,28 @@ NEW_STATIC = tuple(
     NP 只有UP 出现UP 画面上UP UP L有U 有UP L有Z 可以看到UP LZ 看到UP
     """.split()
 )
+# A new look of which colour and size are told behind; one that moves, told where it is at first.
+LATE = tuple(
+    """
+    OPV 有OPV OP,它V 画面里有O,它PV 可以看到OPV L有O,它V 这里有OPV
+    """.split()
+)
+LATE_STATIC = tuple(
+    """
+    OP 有OP L有O 可以看到OP 画面上OP
+    """.split()
+)
+PLACED = tuple(
+    """
+    NV,起点在L NV,一开始在L NV,它最初在L L:NV NV,起始位置是L 起点在L,NV 开始时NPV NV,出发点在L
+    NV,开头在L
+    """.split()
+)
+VANISH = tuple(
+    """
+    过一会儿T 先出现,然后T 最后T 出现片刻,随后T 露个面,然后T 一会儿之后T 待了一会儿就T 出现了一下就T
+    """.split()
+)
 KNOWN = tuple(
     """
     这时NPV NPV 现在NPV 于是NPV NPV NPV NPV 可以看到NPV 只见NPV 此时NPV
@@ -183,7 +205,7 @@ ASK = tuple(
 )
 ASK_NOUN = tuple(
     """
-    我要S 来S 给我S 请画S 我希望看到S 能不能让我看S 做S 画S 帮我做S 请生成S 我想看S 给我看S
+    我要S 来S 给我S 请画S 我希望看到S 能不能让我看S 做S 帮我做S 请生成S 我想看S 给我看S
     请展示S 想看S 我想看到S 让我看看S 请给我展示S 展示一下S 请给我S 求S
     """.split()
 )

@@ -139,16 +139,33 @@ class Cast:
 
     def after(self, n: int, comma: Piece) -> list[Piece]:
         """The first mention with the adjectives behind the noun."""
-        out = [Piece(self.count((n,))[0]), *self.phrase((n,), ("kind",), says=True)]
+        out = self.kind(n)
         color, size = self.word(n, "color"), self.looks[n].size
         if color:
             text = color + "色" * (len(color) == 1)
             out += [comma, Piece(text, self.paths((n,), "color")), Piece("的")]
         if size != ANY:
             out += [comma, Piece(w.SIZE_ALONE[size], self.paths((n,), "size"))]
+        return out
+
+    def kind(self, n: int) -> list[Piece]:
+        """The first mention by the kind alone; ``left`` is to tell the rest."""
+        out = [Piece(self.count((n,))[0]), *self.phrase((n,), ("kind",), says=True)]
         self.named += 1
         self.turn(n)
         return out
+
+    def left(self, n: int) -> list[list[Piece]]:
+        """Clauses on the colour and the size of a look."""
+        pick, out = self.draw.pick, []
+        color, size = self.word(n, "color"), self.looks[n].size
+        if color:
+            head, tail = pick(w.COLORED)
+            text = Piece(color + "色" * (len(color) == 1), self.paths((n,), "color"))
+            out.append([*[Piece(head)] * bool(head), text, *[Piece(tail)] * bool(tail)])
+        if size != ANY:
+            out.append([Piece(pick(w.SIZED[size]), self.paths((n,), "size"))])
+        return out if self.draw.chance(0.6) else out[::-1]
 
     def refer(self, n: int) -> list[Piece]:
         """A known look by what sets it apart from the other known ones."""
