@@ -187,16 +187,7 @@ _JOINED, _SENTENCES, _LISTED = _Teller.joined, _Teller.sentences, _Teller.listed
 _CHAINED, _BESIDE, _INVERTED = _Teller.chained, _Teller.beside, _Teller.inverted
 _APART, _GAPPED, _COUPLED = _Teller.apart, _Teller.gapped, _Teller.coupled
 _TWO: dict[tuple[str, str], tuple[Form, ...]] = {
-    ("free", "clause"): (
-        _GAPPED,
-        _COUPLED,
-        _JOINED,
-        _JOINED,
-        _SENTENCES,
-        _LISTED,
-        _JOINED,
-        _Teller.those,
-    ),
+    ("free", "clause"): (_GAPPED, _COUPLED, _JOINED, _JOINED, _SENTENCES, _LISTED, _Teller.those),
     ("free", "noun"): (_JOINED, _Teller.those, _JOINED, _LISTED),
     ("free", "base"): (_JOINED,),
     ("free", "known"): (_JOINED, _GAPPED),

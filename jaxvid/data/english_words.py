@@ -461,7 +461,7 @@ THEREAFTER: tuple[tuple[str, Mode | None], ...] = (
     *((", then", None), (", then", None), ("and then", None), ("before", ING)),
     *((", and finally", None), ("and next", None), (", finally", None), ("->", None)),
     *(("; then", None), ("and later", None), (", and afterwards", None)),
-    *((", and after that", None), (", after that", None), ("before", ING)),
+    *((", and after that", None), (", after that", None)),
     *(("and after that", None), (", and then", None)),
 )
 IT_THEN: tuple[tuple[str, Mode | None], ...] = (
