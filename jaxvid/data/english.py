@@ -6,10 +6,12 @@ form sets who is named when, and ``english_phrases`` says nouns, places, movemen
 
 from collections.abc import Callable
 
+from jaxvid.data import english_leads as leads
 from jaxvid.data import english_words as words
+from jaxvid.data.english_leads import FINITE, Mode
 from jaxvid.data.english_notes import Notes
 from jaxvid.data.english_phrases import Phrase, acts, compose, split
-from jaxvid.data.english_words import FINITE, WORDS, Mode
+from jaxvid.data.english_words import WORDS
 from jaxvid.data.pieces import Draw, Piece
 from jaxvid.outline import ANY, TO, Outline
 
@@ -35,7 +37,7 @@ def pieces(
     phrase = [word for i in range(len(outline.takes)) for word in teller.take(i)]
     lead, long = str(phrase[0]), len(outline.takes) > 1
     if not plain and not long and "please" not in lead and draw.chance(0.05):
-        phrase += split(draw.pick(words.CLOSINGS))
+        phrase += split(draw.pick(leads.CLOSINGS))
     mark = (
         "?"
         if lead.startswith(("can ", "could ", "may ", "how about")) and "." not in phrase
@@ -76,7 +78,7 @@ class _Teller(Notes):
             if mode is FINITE and (begin == "" or begin.endswith(":")):
                 lead, camera = [*lead, *camera[1:], self.pick(("while", "as"))], []
                 self.open = False
-        where, preposition = self.draw.form(words.BACKGROUNDS)
+        where, preposition = self.draw.form(leads.BACKGROUNDS)
         ground = [] if pictured else self.ground(i, predicate=where in ("sentence", "first"))
         self.ending = []
         if where in ("first", "canvas") and ground and mode is FINITE and self.open:
@@ -105,20 +107,20 @@ class _Teller(Notes):
                 return ["shot 1:"], FINITE
             if not self.picture and self.draw.chance(0.2):
                 return [""], FINITE
-            requests = words.PLAIN if self.plain else words.REQUESTS
-            text, mode = draw.form(words.ANIMATE if self.picture else requests)
+            requests = leads.PLAIN if self.plain else leads.REQUESTS
+            text, mode = draw.form(leads.ANIMATE if self.picture else requests)
             return [text], mode
         names = {"n": i + 1, "number": words.NUMBERS[i], "nth": words.ORDINALS[i]}
         link = self.takes[i - 1].link
         if link != "cut":
-            before, form, after, mode = draw.form(words.TURNS)
+            before, form, after, mode = draw.form(leads.TURNS)
             word = Piece(draw.pick(words.LINKS[link])[form], (f"takes/{i - 1}/link",))
             return [before, word, after.format(**names)], mode
         if self.numbered:
             return [f"shot {i + 1}:"], FINITE
         # A new name alone shows that the shot is new.
         fresh = self.takes[i].parts[0].who not in self.known
-        text, mode = draw.form(words.THEN if fresh and draw.chance(0.6) else words.CUTS)
+        text, mode = draw.form(leads.THEN if fresh and draw.chance(0.6) else leads.CUTS)
         if text == "next," and i == len(self.takes) - 1 > 1 and draw.chance(0.6):
             text = "finally,"
         return [text.format(**names)], mode

@@ -1,8 +1,10 @@
 """Clauses of ``english``: one actor or two, who is named when, and in how many sentences."""
 
+from jaxvid.data import english_leads as leads
 from jaxvid.data import english_words as words
+from jaxvid.data.english_leads import FINITE, ING, THAT, WHICH_IS, Mode
 from jaxvid.data.english_phrases import Phrase, Phrases, acts, split
-from jaxvid.data.english_words import BE, FINITE, ING, THAT, WHICH_IS, Mode
+from jaxvid.data.english_words import BE
 from jaxvid.data.pieces import Draw, Piece
 from jaxvid.outline import ANY, TO, Outline
 
@@ -94,7 +96,7 @@ class Actors(Phrases):
         ways, many = words.WAYS.get(part.motion), words.ACTS.get(part.motion, ())
         verb = self.pick(words.GO if ways else many)
         text = f"{verb[mode.form[0]]} {self.pick(ways) if ways else ''}".rstrip()
-        pace = Piece(self.pick(words.PACES[part.speed]), self.paths(i, (0,), "speed"))
+        pace = Piece(self.pick(leads.PACES[part.speed]), self.paths(i, (0,), "speed"))
         subject = [*self.mention(part.who, pronoun=False), *self.place(i, 0)]
         after = self.pick(("it is", "the movement is", "its motion is", "this is"))
         return [*subject, mode.aux[0], Piece(text, slots), *self.ended(), ".", after, pace]
@@ -145,7 +147,7 @@ class Actors(Phrases):
         said = self.clause(i, 0, mode)
         if not acts(b):
             return [*said, *self.bystander(i, mode)]
-        join, other = self.draw.form(words.JOINS)
+        join, other = self.draw.form(leads.JOINS)
         mark = "," if a.then != "none" else ""
         return [*said, mark, *split(join), *self.clause(i, 1, other or mode)]
 
@@ -166,7 +168,7 @@ class Actors(Phrases):
         said = self.clause(i, 0, mode)
         if not acts(self.takes[i].parts[1]):
             return [*said, *self.bystander(i, mode)]
-        return [*said, ".", self.pick(words.BESIDES), *self.clause(i, 1, FINITE)]
+        return [*said, ".", self.pick(leads.BESIDES), *self.clause(i, 1, FINITE)]
 
     def those(self, i: int, mode: Mode) -> Phrase:
         """ "a red circle that moves up and a blue star that shrinks" """

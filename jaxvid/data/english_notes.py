@@ -1,9 +1,10 @@
 """Notes of ``english``: a shot as keywords, labelled fields or short sentences of their own."""
 
+from jaxvid.data import english_leads as leads
 from jaxvid.data import english_words as words
 from jaxvid.data.english_actors import Actors
+from jaxvid.data.english_leads import BARE, FINITE, ING, Mode
 from jaxvid.data.english_phrases import Phrase, acts
-from jaxvid.data.english_words import BARE, FINITE, ING, Mode
 from jaxvid.data.pieces import Piece
 from jaxvid.outline import ANY
 
@@ -13,7 +14,7 @@ class Notes(Actors):
 
     def tags(self, i: int) -> Phrase:
         """ "red circle, on the left, moving up, dark background, zoom in" in some order."""
-        mark = self.draw.pick(words.TAG_MARKS)
+        mark = self.draw.pick(leads.TAG_MARKS)
         part = self.takes[i].parts[0]
         self.bare = self.draw.chance(0.7)
         noun = self.mention(part.who, pronoun=False)
@@ -34,13 +35,13 @@ class Notes(Actors):
         part = self.takes[i].parts[0]
         mark = self.draw.pick((".", ";", "/", ","))
         self.bare = self.draw.chance(0.7)
-        label = self.draw.pick(words.OBJECT_LABELS)
+        label = self.draw.pick(leads.OBJECT_LABELS)
         actor: Phrase = [label, *self.mention(part.who, pronoun=False), *self.place(i, 0)]
         if acts(part):
             act = self.act(i, (0,), self.draw.pick((ING, FINITE)))
-            actor += [mark, self.draw.pick(words.ACT_LABELS), *act]
+            actor += [mark, self.draw.pick(leads.ACT_LABELS), *act]
         ground = self.ground(i, predicate=True)
-        frame = [[self.draw.pick(words.GROUND_LABELS), *ground]] if ground else []
+        frame = [[self.draw.pick(leads.GROUND_LABELS), *ground]] if ground else []
         camera = self.turn(i, BARE if self.draw.chance(0.5) else ING)
         frame += [["camera:", *camera]] if camera else []
         if self.draw.chance(0.3):
@@ -60,7 +61,7 @@ class Notes(Actors):
         self.topic = part.who
         place = self.place(i, 0)
         plain = look.color == ANY and look.size == ANY
-        start = draw.pick(words.THERE)
+        start = draw.pick(leads.THERE)
         if place and draw.chance(0.4):
             first: Phrase = [*place, draw.pick(("there is", "is", "we see")), *noun]
         else:
@@ -85,7 +86,7 @@ class Notes(Actors):
     def sentences_of(self, i: int, actor: Phrase) -> list[Phrase]:
         """The actor, and the background and the camera as sentences, in some order."""
         ground = self.ground(i, predicate=True)
-        start = self.draw.pick(words.GROUND_IS)
+        start = self.draw.pick(leads.GROUND_IS)
         frame = [[start, *ground]] if ground else []
         camera = self.turn(i, FINITE)
         frame += [["the camera", *camera]] if camera else []

@@ -8,8 +8,10 @@ a comma, ``compose`` drops the comma, so that builders need not know what follow
 from collections.abc import Sequence
 from typing import TypeVar
 
+from jaxvid.data import english_leads as leads
 from jaxvid.data import english_words as words
-from jaxvid.data.english_words import BARE, FINITE, PROGRESSIVE, THAT, WHICH_IS, WORDS, Mode
+from jaxvid.data.english_leads import BARE, FINITE, PROGRESSIVE, THAT, WHICH_IS, Mode
+from jaxvid.data.english_words import WORDS
 from jaxvid.data.pieces import Draw, Piece
 from jaxvid.outline import ANY, TO, Outline, Part
 
@@ -292,7 +294,7 @@ class Phrases:
         draw, take = self.draw, self.takes[i]
         part, many = take.parts[ns[0]], int(len(ns) > 1)
         alone = part.motion not in TO and (many or len(take.parts) == 1)
-        forms = words.IT_THEN if alone and draw.chance(0.35) else words.THEREAFTER
+        forms = leads.IT_THEN if alone and draw.chance(0.35) else leads.THEREAFTER
         join, other = draw.form(forms)
         said = split(join.replace("{it}", "they" if many else "it"))
         form = other.form[many] if other else mode.after[many]
@@ -339,7 +341,7 @@ class Phrases:
         motion = self.takes[i].camera
         if motion == "still":
             return []
-        join, who, mode = self.draw.form(words.MOVES)
+        join, who, mode = self.draw.form(leads.MOVES)
         verbs = words.CAMERAS[motion]
         verb = self.pick(verbs) if who else verbs[0]
         text = f"{mode.aux[0]} {verb[mode.form[0]]}".lstrip()
