@@ -133,7 +133,7 @@ JOINS: tuple[tuple[str, Mode | None], ...] = (
 BESIDES = ("", "", "", "meanwhile,", "at the same time,")  # before a second sentence of a shot
 # Where a background is said, and after which word.
 BACKGROUNDS = (
-    *(("first", "on"), ("canvas", "on"), ("end", "over"), ("end", "in front of")),
+    *(("first", "on"), ("canvas", "on"), ("end", "over")),
     *(("end", "on"), ("end", "on"), ("end", "against"), ("front", "on"), ("end", "with")),
     *(("sentence", ""), ("comma", ""), ("front", "against"), ("front", "with")),
 )
