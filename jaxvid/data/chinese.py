@@ -93,7 +93,7 @@ class _Story:
             out = self.asked(out)
         ends = ("", ".") if self.plain else ("", "", ".", ".", "!")
         end = self.glue(self.draw.pick(ends))
-        return out if " " in end.text else [*out, end]
+        return out if end.text in w.OPEN else [*out, end]
 
     def turn(self, i: int, numbered: bool) -> tuple[str, ...]:
         """Forms that lead to take ``i``."""
@@ -193,6 +193,8 @@ class _Story:
 
     def relation(self, i: int, fresh: bool) -> list[Piece]:
         """Two parts of which the first is said relative to the second."""
+        if self.same(i) and self.takes[i].parts[0].motion in TO and self.draw.chance(0.6):
+            return self.one(f.MUTUAL_RELATED if self.related(i) else f.MUTUAL, i, (0, 1))
         said = self.new(i, (0,)) or not self.static(i, (0,))
         if said and self.takes[i].parts[0].motion not in TO and self.draw.chance(0.35):
             return self.one(f.INVERSE, i)

@@ -40,7 +40,7 @@ VANISH = tuple(
 )
 KNOWN = tuple(
     """
-    这时NPV NPV 现在NPV 于是NPV NPV NPV NPV 可以看到NPV 只见NPV 此时NPV
+    这时NPV NPV 现在NPV NPV NPV NPV 可以看到NPV 只见NPV 此时NPV
     """.split()
 )
 KNOWN_STATIC = tuple(
@@ -125,6 +125,17 @@ RELATED_NEW = tuple(
 RELATED = tuple(
     """
     这时NPRVq 现在NPRVq NPRVq NPRVq 可以看到NPRVq 只见NPRVq 此时NPRVq
+    """.split()
+)
+# Both go to each other, or from each other.
+MUTUAL = tuple(
+    """
+    JPV JPV 有J,它们PV 可以看到JPV J,两个图形PV 只见JPV
+    """.split()
+)
+MUTUAL_RELATED = tuple(
+    """
+    JPV,NR JPV;NR 有J,它们PV,NR JPV,一开始NR 可以看到JPV,NR
     """.split()
 )
 INVERSE = tuple(
