@@ -39,7 +39,7 @@ MOVING = tuple(motion for motion in MOTIONS if motion != "still")
 ZONES = {"left": (0, 13), "top": (0, 13), "center": (13, 19), "right": (19, 32), "bottom": (19, 32)}
 APART = 5  # steps between centres for one to be to the left of the other, or above it
 HIDDEN = (0.3, 0.6)  # at most of the rear box behind the front one: mean, and in any frame
-TRIES = 60  # placements of a take; the best is taken where none is perfect
+TRIES = (60, 30)  # placements of a take, then some of shorter ways; the best where none is perfect
 _TIMES, _HALF = np.linspace(0, 1, 16), np.linspace(0, 1, 8)
 _STEPS = {"bounce": (0, -1), "orbit": (0, 1), **DIRECTIONS}  # from the first box to the last
 _UNITS = {name: (x / math.hypot(x, y), y / math.hypot(x, y)) for name, (x, y) in DIRECTIONS.items()}
@@ -150,8 +150,8 @@ def _background(take: Take, before: str, rng: np.random.Generator) -> str:
 def _act(take: Take, looks: Sequence[Look], rng: np.random.Generator) -> tuple[Actor, ...]:
     """The actors of a take, placed so that the relations hold; the best of some tries."""
     best, least = None, math.inf
-    for _ in range(TRIES):
-        placed, wrong = _place(take, looks, rng)
+    for n in range(sum(TRIES)):
+        placed, wrong = _place(take, looks, rng, short=n >= TRIES[0])
         if wrong < least:
             best, least = placed, wrong
         if wrong == 0:
@@ -161,16 +161,17 @@ def _act(take: Take, looks: Sequence[Look], rng: np.random.Generator) -> tuple[A
 
 
 def _place(
-    take: Take, looks: Sequence[Look], rng: np.random.Generator
+    take: Take, looks: Sequence[Look], rng: np.random.Generator, *, short: bool
 ) -> tuple[tuple[Actor, ...], float]:
-    """A try, and by how much what was said is missed."""
+    """A try, and by how much what was said is missed. ``short`` ways leave more places free."""
     motions = [
         _pick(rng, [m for m in MOVING if m != part.then]) if part.motion == ANY else part.motion
         for part in take.parts
     ]
     centres, chosen, wrong = [], [], 0.0
     for part, motion in zip(take.parts, motions, strict=True):
-        legs = _legs(part, "right" if motion in TO else motion, rng)  # turned below
+        way = "right" if motion in TO else motion  # turned below
+        legs = _legs(part, way, 2 if short else 1, rng)
         centre, missed = _centre(part, looks[part.who].size, legs, rng)
         centres.append(centre)
         chosen.append(legs)
@@ -178,8 +179,8 @@ def _place(
     for n, motion in enumerate(motions):
         if motion in TO:
             a, b = (n, 1 - n) if motion == "towards" else (1 - n, n)
-            way = centres[b][0] - centres[a][0], centres[b][1] - centres[a][1]
-            legs, missed = _follow(chosen[n], way, centres[n], looks[take.parts[n].who].size)
+            gap = centres[b][0] - centres[a][0], centres[b][1] - centres[a][1]
+            legs, missed = _follow(chosen[n], gap, centres[n], looks[take.parts[n].who].size)
             chosen[n] = legs
             wrong += missed
     order = [1, 0] if take.depth == "front" else [0, 1]
@@ -192,11 +193,15 @@ def _place(
     return tuple(actor for part in actors for actor in part), wrong
 
 
-def _legs(part: Part, motion: str, rng: np.random.Generator) -> list[_Leg]:
-    """What a part does, one motion or two; the second half of the take has half the time."""
+def _legs(part: Part, motion: str, share: int, rng: np.random.Generator) -> list[_Leg]:
+    """What a part does, one motion or two, over a ``share``th of the usual travel.
+
+    The second half of the take has half the time.
+    """
     goes_on = part.then in ("none", "gone", part.motion)
     motions = [motion] if goes_on else [motion, part.then]
-    share = 1 if part.then == "none" else 2
+    if part.then != "none":
+        share *= 2
     if motions[-1] == "zoom_in" and motions[0] not in ("zoom_in", "zoom_out"):
         widths = [0.5, 0.5, 1.0]
     else:
@@ -334,8 +339,9 @@ def script_paths(outline: Outline, script: Script) -> dict[str, str]:
         scene, shot = f"scenes/{a}", f"scenes/{a}/shots/{b}"
         paths |= {f"takes/{i}/{slot}": f"{scene}/background" for slot in ("tone", "pattern")}
         paths |= {f"takes/{i}/camera": f"{shot}/camera", f"takes/{i}/link": f"{shot}/transition"}
-        at = 0
+        at, firsts = 0, []
         for n, part in enumerate(take.parts):
+            firsts.append(at)
             legs = 1 if part.then in ("none", "gone", part.motion) else 2
             here, last = f"{shot}/actors/{at}", f"{shot}/actors/{at + legs - 1}"
             then = f"{last}/exit" if part.then == "gone" else f"{last}/motion"
@@ -343,7 +349,8 @@ def script_paths(outline: Outline, script: Script) -> dict[str, str]:
             slots |= {"x": f"{here}/from", "y": f"{here}/from"}
             paths |= {f"takes/{i}/parts/{n}/{slot}": path for slot, path in slots.items()}
             at += legs
-        paths |= {f"takes/{i}/depth": f"{shot}/actors/0/z"}
+        nearer = firsts[0 if take.depth == "front" else -1]  # the other's z is 0, not in the JSON
+        paths |= {f"takes/{i}/depth": f"{shot}/actors/{nearer}/z"}
         paths |= {f"takes/{i}/side": f"{shot}/actors/0/from"}
     return paths
 

@@ -18,27 +18,32 @@ _ALIKE = {
     "停": "亭", "消": "销", "镜": "境", "头": "投", "星": "腥", "菱": "凌", "角": "脚", "渐": "惭",
 }  # fmt: skip
 _NEAR = {  # neighbours on the keyboard
-    "a": "s", "b": "v", "c": "x", "d": "f", "e": "r", "g": "h", "h": "j", "i": "o", "k": "l",
-    "l": "k", "m": "n", "n": "m", "o": "p", "p": "o", "q": "w", "r": "t", "s": "a", "t": "r",
-    "u": "y", "v": "b", "w": "e", "y": "u",
+    "a": "s", "b": "v", "c": "x", "d": "f", "e": "r", "f": "g", "g": "h", "h": "j", "i": "o",
+    "j": "k", "k": "l", "l": "k", "m": "n", "n": "m", "o": "p", "p": "o", "q": "w", "r": "t",
+    "s": "a", "t": "r", "u": "y", "v": "b", "w": "e", "x": "z", "y": "u", "z": "x",
 }  # fmt: skip
 
 
 def mix(
     pieces: Sequence[Piece], outline: Outline, draw: Draw, words: Words, *, share: float = 0.6
 ) -> list[Piece]:
-    """Some words of looks and tones said in the other language, whose ``words`` are given."""
+    """Some words of looks and tones said in the other language, whose ``words`` are given.
+
+    One at least, where there is such a word.
+    """
     said = dict(slots(outline))
-    mixed = []
-    for piece in pieces:
+    options: dict[int, tuple[str, ...]] = {}
+    for n, piece in enumerate(pieces):
         names = {path.rpartition("/")[2] for path in piece.slots}
         values = {said[path] for path in piece.slots}
-        table = words.get(next(iter(names)), {}) if len(names) == len(values) == 1 else {}
-        options = table.get(next(iter(values)), ()) if values else ()
-        if options and draw.chance(share):
-            mixed.append(dataclasses.replace(piece, text=_swap(piece.text, draw.pick(options))))
-        else:
-            mixed.append(piece)
+        if len(names) == len(values) == 1:
+            (name,), (value,) = names, values
+            options[n] = words.get(name, {}).get(value, ())
+    found = [n for n, others in options.items() if others]
+    mixed = list(pieces)
+    for n in [n for n in found if draw.chance(share)] or found[:1]:
+        text = _swap(pieces[n].text, draw.pick(options[n]))
+        mixed[n] = dataclasses.replace(pieces[n], text=text)
     return mixed
 
 
@@ -82,10 +87,10 @@ def _slip(text: str, at: int, draw: Draw) -> str:
     if text[at] in _ALIKE:
         return text[:at] + _ALIKE[text[at]] + text[at + 1 :]
     way = int(draw.rng.random() * 4)
-    if way == 0:
+    if way == 0 and text[at] != text[at + 1]:
         return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
     if way == 1:
         return text[:at] + text[at + 1 :]
     if way == 2:
         return text[: at + 1] + text[at:]
-    return text[:at] + _NEAR.get(text[at].lower(), text[at]) + text[at + 1 :]
+    return text[:at] + _NEAR[text[at].lower()] + text[at + 1 :]
