@@ -1,0 +1,151 @@
+"""Laws of batches of prompts: tokens are the outlines', marks are on the words that say them."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from jaxvid import grammar
+from jaxvid.data import tokenizer
+from jaxvid.data.pieces import Span, Wording
+from jaxvid.data.prompts import SHORT, Kind, PromptSource, collate
+from jaxvid.data.stories import story
+from jaxvid.models.planner import PICTURE, STRIDE
+from jaxvid.outline import Look, Outline, Part, Take
+
+INDICES = np.arange(6)
+OUTLINE = Outline((Look("star", "red"),), (Take((Part(0, "up"),)),))
+
+
+def marked(batch: dict[str, np.ndarray], b: int, s: int) -> str:
+    """The characters whose bytes are wholly in the places marked for a token."""
+    bytes_ = np.where(np.repeat(batch["spans"][b, s], STRIDE), batch["text"][b], 0)
+    return tokenizer.decode(bytes_)
+
+
+def position(outline: Outline, path: str) -> int:
+    """Of the token that says a slot."""
+    return [word[2] for word in grammar.spell(outline)].index(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "length", "tokens", "side"),
+    [
+        ("short", SHORT, grammar.SHORT, 0),
+        ("long", 256, grammar.LENGTH, 0),
+        ("pictured", SHORT, grammar.SHORT, PICTURE),
+    ],
+)
+def test_shapes_follow_the_kind(kind: Kind, length: int, tokens: int, side: int) -> None:
+    batch = PromptSource("train").batch(INDICES, kind)
+    assert {name: (array.shape, str(array.dtype)) for name, array in batch.items()} == {
+        "index": ((6,), "int32"),
+        "text": ((6, length), "int32"),
+        "image": ((6, side, side, 3), "uint8"),
+        "tokens": ((6, tokens), "int32"),
+        "spans": ((6, tokens, length // STRIDE), "bool"),
+    }
+    assert np.array_equal(batch["index"], INDICES)
+    assert batch["image"].any(axis=(1, 2, 3)).all() == (side > 0) or side == 0
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_rows_are_the_examples(kind: Kind) -> None:
+    source = PromptSource("test", seed=3)
+    batch = source.batch(INDICES, kind)
+    for b, index in enumerate(INDICES):
+        wording, outline, picture = source.example(int(index), kind)
+        assert tokenizer.decode(batch["text"][b]) == wording.text
+        tokens = np.zeros(grammar.LENGTH, np.int32)
+        tokens[: len(batch["tokens"][b])] = batch["tokens"][b]
+        assert grammar.decode(tokens) == outline
+        assert (len(outline.takes) > 1) == (kind == "long")
+        assert (picture is None) == (kind != "pictured")
+        assert picture is None or np.array_equal(batch["image"][b], picture)
+
+
+@pytest.mark.parametrize("source", ["stories", "scenes"])
+@pytest.mark.parametrize("kind", ["short", "long"])
+def test_marks_are_on_the_bytes_that_say_it(kind: Kind, source: str) -> None:
+    prompts = PromptSource("train", source=source, seed=2)
+    batch = prompts.batch(np.arange(40), kind)
+    languages = set()
+    for b in range(40):
+        wording, outline, _ = prompts.example(b, kind)
+        assert wording.text == tokenizer.normalise(wording.text)  # else its bytes were others
+        languages.add(wording.text.isascii())
+        spans = {}
+        for span in wording.spans:
+            spans.setdefault(span.slot, []).append(wording.text[span.start : span.end])
+        for s, (*_, path) in enumerate(grammar.spell(outline)):
+            said = spans.pop(path, [])
+            text = marked(batch, b, s)
+            assert all(word in text for word in said)
+            # a place is four bytes: three more on either side at most
+            bytes_ = sum(len(word.encode()) + 2 * (STRIDE - 1) for word in said)
+            assert batch["spans"][b, s].sum() * STRIDE <= bytes_
+        assert not spans  # every span found its token
+        assert not batch["spans"][b, len(grammar.spell(outline)) :].any()
+    assert languages == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "places"),
+    [
+        ("a red star goes up", "red", [0, 1]),  # bytes 2 to 5
+        ("the red star", "red", [1]),  # bytes 4 to 7, to the byte
+        ("一颗红色星形", "红色", [1, 2]),  # bytes 6 to 12
+    ],
+)
+def test_places_of_a_word(text: str, word: str, places: list[int]) -> None:
+    start = text.index(word)
+    wording = Wording(text, (Span("looks/0/color", start, start + len(word)),))
+    batch = collate([(wording, OUTLINE, None)], text_length=64, tokens=grammar.SHORT)
+    s = position(OUTLINE, "looks/0/color")
+    assert np.flatnonzero(batch["spans"][0, s]).tolist() == places
+    assert word in marked(batch, 0, s)
+    assert batch["spans"].sum() == len(places)
+
+
+def test_a_picture_among_others_leaves_them_blank() -> None:
+    picture = np.full((PICTURE, PICTURE, 3), 7, np.uint8)
+    wording = Wording("up", ())
+    examples = [(wording, OUTLINE, None), (wording, OUTLINE, picture)]
+    image = collate(examples, text_length=16, tokens=grammar.SHORT)["image"]
+    assert image.shape == (2, PICTURE, PICTURE, 3)
+    assert not image[0].any() and np.array_equal(image[1], picture)
+    assert collate(examples[:1], text_length=16, tokens=grammar.SHORT)["image"].shape == (
+        1,
+        0,
+        0,
+        3,
+    )
+
+
+def test_a_batch_is_a_function_of_its_indices() -> None:
+    source = PromptSource("train", seed=1)
+    batch, again = source.batch([4, 9]), PromptSource("train", seed=1).batch([9, 4])
+    for name, array in batch.items():
+        assert np.array_equal(array, again[name][::-1])
+    other = PromptSource("train", seed=2).batch([4, 9])
+    assert not np.array_equal(batch["text"], other["text"])
+    assert repr(source) == "PromptSource('train', source='stories', seed=1, text_length=256)"
+
+
+@pytest.mark.parametrize("kind", ["short", "long"])
+def test_stories_are_of_the_split_and_the_length(kind: Kind) -> None:
+    length = {"short": 100, "long": 208}[kind]
+    source = PromptSource("heldout", seed=3, text_length=length)
+    assert source.batch(INDICES, kind)["text"].shape == (6, length)
+    for index in range(20):
+        wording, outline, _ = source.example(index, kind)
+        assert len(wording.text.encode()) <= length
+        takes = 1 if kind == "short" else 2 + index % 2
+        same = story(3, "heldout", index, takes=takes, length=length, picture=False)
+        assert (wording, outline) == (same.wording, same.outline)
+
+
+def test_scenes_keep_their_length_and_have_no_picture() -> None:
+    batch = PromptSource("train", source="scenes", text_length=128).batch(INDICES)
+    assert batch["text"].shape == (6, 128) and batch["tokens"].shape == (6, grammar.SHORT)
+    assert batch["image"].size == 0
