@@ -79,8 +79,8 @@ class State(NamedTuple):
 class Tables(NamedTuple):
     """``next_state`` int16 (states, V), -1 where forbidden; ``allowed`` bool (states, V).
 
-    ``place`` int32 (states, 4): of the token to come its slot (in ``SLOTS``), take and part, and how
-    many looks were met before it or with it.
+    ``place`` int32 (states, 4): of the token to come its slot (in ``SLOTS``), take and part, and
+    how many looks were met before it or with it.
     """
 
     next_state: np.ndarray

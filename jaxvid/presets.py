@@ -53,5 +53,8 @@ def quickstart_gan() -> GanRun:
     )
 
 
-PLANNER: dict[str, Callable[[], PlannerRun]] = {"quickstart": quickstart_planner, "story": story_planner}
+PLANNER: dict[str, Callable[[], PlannerRun]] = {
+    "quickstart": quickstart_planner,
+    "story": story_planner,
+}
 GAN: dict[str, Callable[[], GanRun]] = {"quickstart": quickstart_gan}

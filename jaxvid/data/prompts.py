@@ -22,8 +22,8 @@ SHORT = 160  # bytes for stories of one take
 class PromptSource:
     """Any prompt from its index alone, without a video.
 
-    ``stories``: prompts as people write them (``data.stories``). ``scenes``: the captions of the embedded scenes, whose held-out
-    combinations stay held out.
+    ``stories``: prompts as people write them (``data.stories``). ``scenes``: the captions of the
+    embedded scenes, whose held-out combinations stay held out.
     """
 
     def __init__(
@@ -70,16 +70,16 @@ class PromptSource:
 
 
 def collate(examples: Sequence[Example], *, text_length: int, tokens: int) -> HostBatch:
-    """``text`` int32 (B,L), ``tokens`` int32 (B,S), ``spans`` bool (B,S,M): the places of the prompt
-    (four bytes each) that state what a token says; ``image`` uint8 (B,PICTURE,PICTURE,3), zero for
-    an example without one, (B,0,0,3) where none has one."""
+    """``text`` int32 (B,L), ``tokens`` int32 (B,S), ``spans`` bool (B,S,M), ``image`` uint8.
+
+    ``spans``: the places of the prompt (four bytes each) that state what a token says. ``image``:
+    (B,PICTURE,PICTURE,3), zero for an example without one; (B,0,0,3) where none has one.
+    """
     side = PICTURE if any(picture is not None for *_, picture in examples) else 0
     blank = np.zeros((side, side, 3), np.uint8)
     return {
         "text": np.stack([tokenizer.encode(w.text, text_length) for w, _, _ in examples]),
-        "image": np.stack(
-            [blank if p is None else p for *_, p in examples]
-        ),
+        "image": np.stack([blank if p is None else p for *_, p in examples]),
         "tokens": np.stack([grammar.encode(outline)[:tokens] for _, outline, _ in examples]),
         "spans": np.stack(
             [_spans(w, outline, tokens, text_length // STRIDE) for w, outline, _ in examples]

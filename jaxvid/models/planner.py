@@ -217,7 +217,7 @@ class Planner(nn.Module):
         self.layers = [DecoderLayer(self.width, self.heads) for _ in range(self.decoder_layers)]
         self.embed = nn.Embed(grammar.VOCABULARY, self.width, embedding_init=normal(0.5))
         # A position is a slot of a part of a take: what is learnt about a slot serves all of them.
-        # The number of looks met says which one a new look's words describe: "the red one" finds it.
+        # The number of looks met says which one a look's words describe: "the red one" finds it.
         counts = tuple(int(n) + 1 for n in grammar.tables().place.max(0))
         self.places = [nn.Embed(count, self.width, embedding_init=normal(0.5)) for count in counts]
         self.number = nn.Dense(self.width, use_bias=False)

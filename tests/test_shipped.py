@@ -1,0 +1,94 @@
+"""What the planner that comes with jaxvid must keep: bounds below its figures in the README."""
+
+import json
+
+import numpy as np
+import pytest
+from test_handwritten import load as handwritten
+
+from jaxvid import cli, screenwriter
+from jaxvid.data.stories import story
+from jaxvid.lint import lint
+from jaxvid.metrics import outlines
+from jaxvid.script import from_json
+
+COUNT = 100
+
+
+@pytest.fixture(scope="module")
+def writer():
+    return screenwriter.load(batch=20)
+
+
+def exact(pairs) -> float:
+    return float(np.mean([outlines.score(truth, read).exact for truth, read in pairs]))
+
+
+def read(writer, stories):
+    drafts = writer.write_all(
+        [s.wording.text for s in stories], images=[s.picture for s in stories]
+    )
+    return [(s.outline, draft.outline) for s, draft in zip(stories, drafts, strict=True)], drafts
+
+
+def test_it_is_small():
+    assert screenwriter.SHIPPED.stat().st_size <= 8_000_000
+
+
+def test_prompts_that_people_wrote(writer):
+    prompts, _, truths = zip(*handwritten(), strict=True)
+    drafts = writer.write_all(list(prompts))
+    assert exact([(t, d.outline) for t, d in zip(truths, drafts, strict=True)]) >= 0.62
+
+
+@pytest.mark.parametrize(
+    "options, least",
+    [
+        ({"language": "en", "noise": "none", "picture": False}, 0.76),
+        ({"language": "zh", "noise": "none", "picture": False}, 0.76),
+        ({"noise": "mixed", "picture": False}, 0.75),
+        ({"noise": "misspelt", "picture": False}, 0.72),
+        ({"takes": 2, "noise": "none"}, 0.7),
+    ],
+    ids=["english", "chinese", "mixed", "misspelt", "two shots"],
+)
+def test_wordings_never_seen(writer, options, least):
+    stories = [story(1001, "heldout", i, **options) for i in range(COUNT)]
+    pairs, drafts = read(writer, stories)
+    assert exact(pairs) >= least
+    assert not any(lint(draft.script) for draft in drafts)
+
+
+def test_what_a_picture_shows(writer):
+    stories = [story(1001, "heldout", i, noise="none", picture=True) for i in range(COUNT)]
+    pairs, _ = read(writer, stories)
+    slots = ("kind", "color", "x", "y")
+    missed = [
+        any(path.endswith(slots) for path in outlines.score(truth, found).missed)
+        for truth, found in pairs
+    ]
+    assert np.mean(missed) <= 0.35
+
+
+def test_words_are_pointed_at(writer):
+    stories = [story(1001, "heldout", i, noise="none", picture=False) for i in range(COUNT)]
+    hits = []
+    for s, draft in zip(stories, read(writer, stories)[1], strict=True):
+        for span in draft.spans:
+            truths = [t for t in s.wording.spans if t.slot == span.slot]
+            if truths:
+                hits.append(any(span.start < t.end and t.start < span.end for t in truths))
+    assert np.mean(hits) >= 0.93
+
+
+def test_the_command_works_without_a_run(capsys, tmp_path):
+    cli.main(
+        ["script", "a small red star bounces on a dark grid", "--out", str(tmp_path / "s.json")]
+    )
+    script = from_json((tmp_path / "s.json").read_text(encoding="utf-8"))
+    entity = script.entities[0]
+    assert (entity.kind, entity.color, entity.size) == ("star", "red", "small")
+    assert script.scenes[0].background == "dark_grid"
+    cli.main(["script", "--preview", str(tmp_path / "s.json")])
+    assert (tmp_path / "s.gif").stat().st_size > 1000
+    assert json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["prompt"]
