@@ -98,7 +98,7 @@ def _planned(plans: list[Script], truths: list[Script]) -> dict[str, float]:
     def looks(script: Script, names: tuple[str, ...]) -> list[tuple[Any, ...]]:
         motions = {actor.entity: actor.motion for actor in script.scenes[0].shots[0].actors}
         return sorted(
-            tuple(motions.get(e.id) if name == "motion" else getattr(e, name) for name in names)
+            tuple(motions.get(e.id, "") if name == "motion" else getattr(e, name) for name in names)
             for e in script.entities
         )
 
