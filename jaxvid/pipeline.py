@@ -5,7 +5,9 @@ pipe.generate("a large red circle moves to the right", seed=0).save("circle.mp4"
 """
 
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -74,11 +76,18 @@ class Pipeline:
         data: DataConfig,
         generator: Generator,
         params: Params,
-        writer: Screenwriter | None = None,
+        writer: Callable[[], Screenwriter] | None = None,
     ) -> None:
-        self.data, self.writer = data, writer
+        """``writer`` loads the screenwriter when a prompt first asks for it: scripts need none."""
+        self.data = data
+        self._load_writer = writer
         self._params = params
         self._sample = compile_function(make_sampler(generator))
+
+    @functools.cached_property
+    def writer(self) -> Screenwriter | None:
+        """Who reads prompts; None where the captions alone drive the generator."""
+        return None if self._load_writer is None else self._load_writer()
 
     def plan(self, prompt: str, *, image: np.ndarray | None = None, seed: int = 0) -> Script:
         """The script that the planner reads out of the prompt, and of the picture beside it.
@@ -200,7 +209,8 @@ def load(run: str | pathlib.Path, *, planner: str | pathlib.Path | None = None) 
         return Pipeline(gan_run.data, generator, gan_state.ema)
     if planner is None:
         planner = folder if (folder / "planner").is_dir() else "shipped"
-    writer = screenwriter.load(None if planner == "shipped" else planner)
+    chosen = None if planner == "shipped" else planner
+    writer = functools.partial(screenwriter.load, chosen)
     return Pipeline(gan_run.data, generator, gan_state.ema, writer)
 
 

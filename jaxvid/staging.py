@@ -6,6 +6,7 @@ actor does not hide the other, "to the left of" is to the left, "towards" leads 
 shares of the frame unless said to be in steps of the grid, 1/32 of it.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -39,7 +40,8 @@ MOVING = tuple(motion for motion in MOTIONS if motion != "still")
 ZONES = {"left": (0, 13), "top": (0, 13), "center": (13, 19), "right": (19, 32), "bottom": (19, 32)}
 APART = 5  # steps between centres for one to be to the left of the other, or above it
 HIDDEN = (0.3, 0.6)  # at most of the rear box behind the front one: mean, and in any frame
-TRIES = (60, 30)  # placements of a take, then some of shorter ways; the best where none is perfect
+TRIES = (60, 30, 10)  # placements of a take; then of shorter ways; then with a place given up
+_GIVEN_UP = 5.0  # as bad as so many steps beside what was said
 _TIMES, _HALF = np.linspace(0, 1, 16), np.linspace(0, 1, 8)
 _STEPS = {"bounce": (0, -1), "orbit": (0, 1), **DIRECTIONS}  # from the first box to the last
 _UNITS = {name: (x / math.hypot(x, y), y / math.hypot(x, y)) for name, (x, y) in DIRECTIONS.items()}
@@ -151,6 +153,10 @@ def _act(take: Take, looks: Sequence[Look], rng: np.random.Generator) -> tuple[A
     """The actors of a take, placed so that the relations hold; the best of some tries."""
     best, least = None, math.inf
     for n in range(sum(TRIES)):
+        if n == TRIES[0] + TRIES[1] and len(take.parts) > 1:  # two in one place: one must leave it
+            free = dataclasses.replace(take.parts[1], x=ANY, y=ANY)
+            take = dataclasses.replace(take, parts=(take.parts[0], free))
+            least -= _GIVEN_UP
         placed, wrong = _place(take, looks, rng, short=n >= TRIES[0])
         if wrong < least:
             best, least = placed, wrong

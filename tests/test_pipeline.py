@@ -173,9 +173,9 @@ def test_another_planner_can_be_named(
     loaded = training.load_gan(tiny_run / "gan")
     monkeypatch.setattr(training, "load_gan", lambda folder: loaded)
     for run in (tiny_run, tmp_path):  # the latter has a generator alone
-        jaxvid.load(run)
-        for planner in ("shipped", tmp_path / "planner.safetensors"):
-            jaxvid.load(run, planner=planner)
+        for planner in (None, "shipped", tmp_path / "planner.safetensors"):
+            pipe, before = jaxvid.load(run, planner=planner), len(asked)
+            assert (pipe.writer, len(asked)) == (None, before + 1)  # loaded when it is asked for
     named = [None, tmp_path / "planner.safetensors"]
     assert asked == [tiny_run, *named, None, *named]
 

@@ -319,7 +319,7 @@ AFTER = {
 ACROSS = {"left": ("left", "left-hand"), "right": ("right", "right-hand")}
 HEIGHT = {"top": ("top", "upper"), "bottom": ("bottom", "lower")}
 CENTER = ("in the middle", "in the center", "in the centre", "in the middle of the screen")
-MIDWAY = {"x": ("horizontally centred", "horizontally centered"), "y": ("halfway up",)}
+MIDWAY = {"x": ("horizontally centred", "horizontally centered"), "y": ("at mid-height",)}
 DEPTHS = {"behind": ("behind",), "front": ("in front of",)}
 SIDES = {
     "left": ("to the left of", "on the left side of", "left of", "on the left of"),
