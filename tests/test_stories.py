@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import pytest
 
+from jaxvid.data import stories
 from jaxvid.data.pieces import LANGUAGES, Draw, Language
 from jaxvid.data.render import background
 from jaxvid.data.source import Split
@@ -70,13 +71,13 @@ def test_what_is_asked_for_is_given() -> None:
 
 
 def test_all_kinds_of_stories_are_told() -> None:
-    stories = sample("train")
-    assert {made.language for made in stories} == set(LANGUAGES)
-    assert {made.noise for made in stories} == {"none", "mixed", "misspelt"}
-    assert {len(made.outline.takes) for made in stories} == {1, 2, 3}
-    assert 5 < sum(made.picture is not None for made in stories) < 40
-    assert all(len(made.outline.takes) == 1 for made in stories if made.picture is not None)
-    texts = [made.wording.text for made in stories]
+    told = sample("train")
+    assert {made.language for made in told} == set(LANGUAGES)
+    assert {made.noise for made in told} == {"none", "mixed", "misspelt"}
+    assert {len(made.outline.takes) for made in told} == {1, 2, 3}
+    assert 5 < sum(made.picture is not None for made in told) < 40
+    assert all(len(made.outline.takes) == 1 for made in told if made.picture is not None)
+    texts = [made.wording.text for made in told]
     assert len(set(texts)) == len(texts) and max(len(text.encode()) for text in texts) <= 256
 
 
@@ -119,6 +120,23 @@ def test_held_out_forms_are_in_held_out_wordings_alone(language: Language) -> No
         word(made.outline, train, language)
         word(made.outline, heldout, language)
     assert not any(train.held) and np.mean(heldout.held) > 0.5
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_stories_are_worded_in_the_forms_of_their_split(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = set()
+
+    class Watched(Draw):
+        def form(self, forms):
+            given.add(self.heldout)
+            return super().form(forms)
+
+    monkeypatch.setattr(stories, "Draw", Watched)
+    for index in range(10):
+        story(4, split, index)
+    assert given == {split == "heldout"}
 
 
 @pytest.mark.parametrize("split", SPLITS)
