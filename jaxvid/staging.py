@@ -89,7 +89,8 @@ def stage(
 
     ``frames`` are those of a take, ``size`` is height and width in pixels; neither changes what
     happens. What contradicts itself (left of it, in the right corner) is held as far as possible;
-    places from a picture are moved only where a motion would lead out of the frame.
+    places from a picture are moved only where a motion would lead out of the frame, or where the
+    second part could not be put there without missing the rest by far.
     """
     rng = np.random.default_rng(seed) if isinstance(seed, int) else seed
     looks = fill_looks(outline.looks, rng)
