@@ -8,7 +8,10 @@ from jaxtyping import UInt8
 from jaxvid.assets import read_backdrop
 from jaxvid.data.render import render_shot
 from jaxvid.script import Picture, Script
-from jaxvid.video.compose import film, move
+from jaxvid.typing import UserError
+from jaxvid.video.compose import edit
+
+MAX_PIXELS = 1 << 29  # over all frames: some gigabytes of memory while they are drawn
 
 
 def animatic(
@@ -18,10 +21,16 @@ def animatic(
 
     ``folder`` is where the script's pictures are, ``size`` height and width in pixels, the script's
     own if None. Narration is not drawn; see ``video.subtitles``. Raises UserError for a picture
-    that cannot be used.
+    that cannot be used, and for more than ``MAX_PIXELS``.
     """
     size = size or script.size
-    shots, transitions = [], []
+    H, W = size
+    if script.frames * H * W > MAX_PIXELS:
+        raise UserError(
+            f"script: {script.frames} frames of {H} x {W} pixels are too many to draw; "
+            f"{MAX_PIXELS:,} pixels in all are the most: lower size or frames"
+        )
+    shots = []
     for i, scene in enumerate(script.scenes):
         for j, shot in enumerate(scene.shots):
             backdrop_SHWC = None
@@ -29,7 +38,5 @@ def animatic(
                 backdrop_SHWC = read_backdrop(
                     folder, scene.background.image, size=size, frames=shot.frames, fps=script.fps
                 )
-            clip_THWC = render_shot(script, i, j, size=size, backdrop=backdrop_SHWC)
-            shots.append(move(clip_THWC, shot.camera))
-            transitions.append(shot.transition)
-    return film(shots, transitions)
+            shots.append(render_shot(script, i, j, size=size, backdrop=backdrop_SHWC))
+    return edit(script, shots)

@@ -31,7 +31,7 @@ from jaxvid.staging import outline_of
 from jaxvid.steps.sample import make_sampler, to_bytes
 from jaxvid.typing import Params, UserError
 from jaxvid.video import subtitles
-from jaxvid.video.compose import film, move, over
+from jaxvid.video.compose import edit, over
 from jaxvid.video.matte import matte
 
 WATCHABLE = 256  # pixels; smaller clips are enlarged by whole factors when they are saved
@@ -128,13 +128,11 @@ class Pipeline:
             script = self.plan(prompt, image=image, seed=seed)
         assert script is not None
         shots: list[np.ndarray] = []
-        transitions = []
         for i, scene in enumerate(script.scenes):
-            for j, shot in enumerate(scene.shots):
+            for j in range(len(scene.shots)):
                 first = None if shots else image
-                shots.append(move(self._shot(script, i, j, first, seed, folder), shot.camera))
-                transitions.append(shot.transition)
-        return Clip(film(shots, transitions), script.fps, prompt, script)
+                shots.append(self._shot(script, i, j, first, seed, folder))
+        return Clip(edit(script, shots), script.fps, prompt, script)
 
     def _shot(
         self,

@@ -1,6 +1,7 @@
 """The screenwriter: a trained planner, ready to be asked. Prompt, and picture, in; script out."""
 
 import dataclasses
+import logging
 import pathlib
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ from jaxvid.script import Script, Span
 from jaxvid.staging import script_paths, stage
 from jaxvid.typing import Params, UserError
 
+logger = logging.getLogger("jaxvid")
 SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
 FAINT = 0.35  # of the greatest weight: places beside it that belong to a span
 
@@ -46,9 +48,14 @@ class Screenwriter:
         temperature: float = 0.0,
         top_p: float = 1.0,
         batch: int = 1,
+        pictures: bool = True,
     ) -> None:
-        """``temperature`` 0 takes the likeliest reading; ``batch`` prompts are read at once."""
+        """``temperature`` 0 takes the likeliest reading; ``batch`` prompts are read at once.
+
+        ``pictures`` False: the planner never saw one in training, so none is shown to it.
+        """
         self._params, self.length, self._batch = params, planner.text_length, batch
+        self._pictures = pictures
         self._read = compile_function(
             lambda params, text, image, key: sample(
                 planner, params, text, image, key, temperature=temperature, top_p=top_p
@@ -67,8 +74,8 @@ class Screenwriter:
     ) -> Draft:
         """One prompt's draft; ``seed`` fills what it leaves open. ``frames`` are those of a shot.
 
-        ``image`` (H,W,3) uint8, cut to a square, gives looks and places. Raises UserError for an
-        empty or too long prompt.
+        ``image`` (H,W,3) uint8, cut to a square, gives looks and places, to a planner that was
+        trained on pictures. Raises UserError for an empty or too long prompt.
         """
         images = None if image is None else [image]
         (draft,) = self.write_all(
@@ -90,6 +97,9 @@ class Screenwriter:
         greedily."""
         prompts = [tokenizer.check_prompt(prompt, self.length) for prompt in prompts]
         seed %= 2**31  # any integer is one
+        if images is not None and not self._pictures:
+            logger.info("this planner reads no pictures; the one that comes with jaxvid does")
+            images = None
         drafts: list[Draft] = []
         for start in range(0, len(prompts), self._batch):
             part = prompts[start : start + self._batch]
@@ -170,9 +180,11 @@ def load(run: str | pathlib.Path | None = None, *, batch: int = 1) -> Screenwrit
         planner = training.make_planner(planner_run)
         like = jax.eval_shape(lambda: training.build_planner(planner_run, abstract=True)[1].params)
         check_weights(path, params, like)
-        return Screenwriter(planner, params, batch=batch)
-    planner, state, _ = training.load_planner(path / "planner")
-    return Screenwriter(planner, state.ema, batch=batch)
+    else:
+        planner, state, planner_run = training.load_planner(path / "planner")
+        params = state.ema
+    pictures = planner_run.data.source == "stories"
+    return Screenwriter(planner, params, batch=batch, pictures=pictures)
 
 
 def export(run: str | pathlib.Path, out: str | pathlib.Path) -> pathlib.Path:

@@ -82,3 +82,11 @@ def test_pictures_beside_the_script_stand_behind_the_actors(tmp_path: pathlib.Pa
     assert (video.max(-1) - video.min(-1)).any((1, 2)).all()  # the actor has a colour
     with pytest.raises(UserError, match="load the script from a file"):
         animatic(script)
+
+
+def test_more_than_memory_holds_is_refused_before_it_is_drawn() -> None:
+    long = Scene("dark_plain", (Shot(4096, (ACTOR,)),))
+    huge = Script(ENTITIES, (long,), size=(4096, 4096))
+    with pytest.raises(UserError, match="too many to draw"):
+        animatic(huge)
+    assert len(animatic(huge, size=(2, 2))) == 4096  # the frames alone are not too many

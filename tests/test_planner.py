@@ -189,9 +189,8 @@ def test_random_weights_write_valid_outlines_only():
     outlines = [grammar.decode(row) for row in tokens]  # UserError if not valid
     assert len(set(outlines)) > 1990
     assert {len(outline.takes) for outline in outlines} == {1, 2, 3}
-    # Of 10,000, about one in 1,000 says places for two where one must hide the other.
     found = [lint(stage(outline, seed)) for seed, outline in enumerate(outlines[:60])]
-    assert sum(map(bool, found)) <= 1, [*filter(None, found)]
+    assert not any(found), [*filter(None, found)]
 
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (2.0, 0.9), (0.7, 0.6), (0.0, 1.0)])

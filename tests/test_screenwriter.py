@@ -57,6 +57,18 @@ def test_a_seed_fills_only_what_the_prompt_leaves_open(writer: Screenwriter) -> 
     assert len({writer.write(prompt).outline for prompt in PROMPTS}) > 1
 
 
+def test_a_planner_that_saw_no_pictures_is_shown_none(
+    writer: Screenwriter, exported: pathlib.Path
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    blind = Screenwriter(PLANNER, weights(PLANNER), pictures=False)
+    assert blind.write("x", image=picture) == writer.write("x")
+    of_scenes = screenwriter.load(exported)  # trained on captions of scenes alone
+    assert of_scenes.write("a star", image=picture) == of_scenes.write("a star")
+    looks = [writer.write("x", image=p).logp for p in (picture, None)]
+    assert looks[0] != looks[1]
+
+
 def test_drafts_do_not_depend_on_those_beside_them(writer: Screenwriter) -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 70, 3)).astype(np.uint8)
     images = [None, image, None, image[:, ::-1], None]
@@ -197,7 +209,7 @@ def test_an_exported_file_reads_as_its_run(tiny_run: pathlib.Path, exported: pat
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-7)
     half = jax.tree.map(lambda p: np.asarray(p, np.float16).astype(np.float32), state.ema)
     images = [None, np.full((9, 9, 3), 200, np.uint8), None, None, None]
-    wanted = Screenwriter(planner, half).write_all(PROMPTS, images=images, seed=1)
+    wanted = Screenwriter(planner, half, pictures=False).write_all(PROMPTS, images=images, seed=1)
     assert screenwriter.load(exported).write_all(PROMPTS, images=images, seed=1) == wanted
     whole = screenwriter.load(tiny_run).write(PROMPTS[0])
     assert whole.logp == pytest.approx(wanted[0].logp, abs=0.1)

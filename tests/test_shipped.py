@@ -38,7 +38,13 @@ def test_it_is_small():
 def test_prompts_that_people_wrote(writer):
     prompts, _, truths = zip(*handwritten(), strict=True)
     drafts = writer.write_all(list(prompts))
-    assert exact([(t, d.outline) for t, d in zip(truths, drafts, strict=True)]) >= 0.62
+    scores = [outlines.score(t, d.outline) for t, d in zip(truths, drafts, strict=True)]
+    right = sum(score.exact for score in scores)
+    print(f"{right} of {len(scores)} prompts written by hand are right; these are not:")
+    for prompt, score in zip(prompts, scores, strict=True):
+        if not score.exact:
+            print(f"  {prompt} ({', '.join(score.missed) or 'looks and shots'})")
+    assert right / len(scores) >= 0.62
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from jaxvid.script import Camera, Transition
+from jaxvid.script import Camera, Script, Transition
 from jaxvid.typing import UserError
 
-__all__ = ["film", "join", "move", "over", "tile", "to_linear", "to_srgb"]
+__all__ = ["edit", "film", "move", "over", "tile", "to_linear", "to_srgb"]
 
 Video = UInt8[np.ndarray, "T H W 3"]
 Shots = Sequence[UInt8[np.ndarray, "_ _ _ 3"]]  # each with frames of its own
@@ -147,9 +147,11 @@ def _uncovered(transition: Transition, shape: tuple[int, int, int]) -> np.ndarra
     return np.broadcast_to(np.clip((edge_T11 - x_W) / _FEATHER, 0, 1), shape)
 
 
-def join(shots: Shots) -> Video:
-    """Shots one after another, cut to cut; see ``film``."""
-    return film(shots, ["cut"] * len(shots))
+def edit(script: Script, shots: Shots) -> Video:
+    """The finished film: the shots of a script, in its order, under its cameras and transitions."""
+    said = [shot for scene in script.scenes for shot in scene.shots]
+    moved = [move(video, shot.camera) for video, shot in zip(shots, said, strict=True)]
+    return film(moved, [shot.transition for shot in said])
 
 
 def tile(videos_BTHWC: np.ndarray, *, columns: int, gap: int = 2) -> np.ndarray:
