@@ -160,7 +160,7 @@ def _script(options: Script) -> None:
     from jaxvid.script import schema, to_json
 
     if options.schema:
-        print(json.dumps(schema(), indent=1))
+        print(json.dumps(schema(), indent=2))
     elif options.preview is not None:
         _preview(options.preview, options.out or options.preview.with_suffix(".gif"))
     elif options.prompt is None:
