@@ -150,7 +150,9 @@ def make_gan_step(
             objective = functools.partial(_critic_objective, game, views=views, draw=draw)
             grads, metrics = jax.grad(objective, has_aux=True)(state.critic_params)
             grads = reduce(grads)
-            updates, critic_opt_state = game.critic_tx.update(grads, state.critic_opt_state)
+            updates, critic_opt_state = game.critic_tx.update(
+                grads, state.critic_opt_state, state.critic_params
+            )
             critic_params = optax.apply_updates(state.critic_params, updates)
             state = state.replace(critic_params=critic_params, critic_opt_state=critic_opt_state)
             metrics["d_gradient"] = optax.tree.norm(grads)
@@ -159,7 +161,7 @@ def make_gan_step(
         )
         pixel_grad, g_metrics = jax.grad(objective, has_aux=True)(fake)
         grads = reduce(pull(pixel_grad)[0])
-        updates, opt_state = game.tx.update(grads, state.opt_state)
+        updates, opt_state = game.tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {**reduce({**metrics, **g_metrics}), "g_gradient": optax.tree.norm(grads)}
         ema = ema_update(state.ema, params, decay=loss.ema, step=state.step)
