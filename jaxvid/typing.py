@@ -17,6 +17,7 @@ A **Batch** is a flat dict of arrays with a leading B, the same keys whatever th
     visible     (B,T,N)       float32  1 where the actor is on screen; all 0 without a script
     attributes  (B,N,3)       int32    kind, colour, size: 1 + place in script.KINDS...; 0 unknown
     background  (B,)          int32    1 + position in jaxvid.script.BACKGROUNDS; 0 unknown
+    label       (B,)          int32    1 + class of the clip; 0 unknown
     tokens      (B,S)         int32    the outline under the grammar, zero padded (planner only)
     spans       (B,S,L/4)     bool     which fours of bytes state a token (planner only)
     image       (B,64,64,3)   uint8    a picture beside the text, zero: none (planner only)

@@ -19,10 +19,11 @@ SHAPES = {
     "visible": ((2, T, script.MAX_ACTORS), np.float32),
     "attributes": ((2, script.MAX_ACTORS, 3), np.int32),
     "background": ((2,), np.int32),
+    "label": ((2,), np.int32),
 }
 
 
-def example(*, scripted=False, fps=8.0, frames=T):
+def example(*, scripted=False, fps=8.0, frames=T, label=0):
     story = None
     if scripted:
         actor = script.Actor("e0", "right", (0.0, 0.2, 0.25, 0.25), (0.5, 0.2, 0.25, 0.25))
@@ -30,7 +31,7 @@ def example(*, scripted=False, fps=8.0, frames=T):
         entity = script.Entity("e0", "star", "blue", "small")
         story = script.Script((entity,), (script.Scene("dark_grid", (shot,)),))
     video = np.full((frames, H, H, 3), int(scripted), np.uint8)
-    return Example(video, "a star", fps, story)
+    return Example(video, "a star", fps, story, label=label)
 
 
 def test_the_batch_follows_the_legend():
@@ -62,3 +63,8 @@ def test_without_a_script_everything_of_it_is_zero():
 def test_clips_of_different_shapes_are_refused():
     with pytest.raises(UserError, match="must give one shape"):
         collate([example(), example(frames=T + 1)], [0, 1], text_length=16)
+
+
+def test_the_class_is_the_one_that_the_source_gave():
+    batch = collate([example(label=3), example(scripted=True)], [0, 1], text_length=16)
+    np.testing.assert_array_equal(batch["label"], [3, 0])

@@ -1,5 +1,6 @@
 """A folder of videos: what is found, prepared once, read back, and refused."""
 
+import json
 import logging
 import os
 import pathlib
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from jaxvid.config import DataConfig
-from jaxvid.data import decode, folder, transforms
+from jaxvid.data import decode, folder, records, source, transforms
 from jaxvid.data.source import open_source
 from jaxvid.io import media
 from jaxvid.typing import UserError
@@ -98,6 +99,63 @@ def test_splits_share_no_clip_unless_there_is_one(tmp_path):
     assert opened(lone, tmp_path, "train")[0].caption == opened(lone, tmp_path, "test")[0].caption
 
 
+def describe(root, **columns):
+    """A sidecar: the functions in ``columns`` give the values of each clip's number."""
+    rows = [
+        {"file": f"clip_{i}.webp", "caption": f"clip {i}", **{k: f(i) for k, f in columns.items()}}
+        for i in range(len(folder.find_clips(root)))
+    ]
+    (root / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def test_labels_are_what_clips_share_over_both_splits(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="jaxvid")
+    root = fill(tmp_path / "set", 12, T=2 * FRAMES + 1)
+    columns = {"url": lambda i: f"u{i}", "one": lambda i: "x", "class": lambda i: "cab"[i % 3]}
+    describe(root, size=lambda i: ["small", "large", ""][i % 3], **columns)
+    train, test = (opened(root, tmp_path, split) for split in ("train", "test"))
+    assert train.labels == test.labels == {"class": ("a", "b", "c"), "size": ("large", "small")}
+    for split in (train, test):
+        for example in map(split.__getitem__, range(len(split))):  # two windows of each clip
+            i = int(example.caption.removeprefix("clip "))
+            size = {} if i % 3 == 2 else {"size": ["small", "large"][i % 3]}
+            assert example.labels == {"class": "cab"[i % 3], **size}
+            assert example.label == [3, 1, 2][i % 3]
+    with pytest.raises(TypeError):
+        example.labels["class"] = "d"
+    assert "url is no label: 12 texts in 12 clips" in caplog.text
+    assert "one is no label: 1 texts in 12 clips" in caplog.text
+
+
+def test_a_label_has_no_more_values_than_a_network_can_tell(monkeypatch):
+    rows = [{"few": str(i % 3), "many": str(i % 4)} for i in range(9)]
+    monkeypatch.setattr(source, "MAX_VALUES", 3)
+    assert source.find_labels(rows, "x") == {"few": ("0", "1", "2")}
+
+
+def test_class_folders_are_classes(tmp_path):
+    root = tmp_path / "set"
+    for name in ("run", "WalkBack"):
+        fill(root / name, 3)
+    train = opened(root, tmp_path)
+    assert train.labels == {"class": ("Walk Back", "run")}
+    for example in map(train.__getitem__, range(len(train))):
+        assert example.label == 1 + train.labels["class"].index(example.caption)
+
+
+def test_a_group_stays_in_one_split(tmp_path):
+    root = fill(tmp_path / "set", 24)
+    describe(root, group=lambda i: i // 4)
+    numbers = [
+        {int(opened(root, tmp_path, split)[i].caption.split()[1]) for i in range(n)}
+        for split, n in (("train", 20), ("test", 4))
+    ]
+    assert sorted([*numbers[0], *numbers[1]]) == list(range(24))
+    assert len({number // 4 for number in numbers[1]}) == 1
+    held_out = source.split_indices([str(i // 4) for i in range(24)], "test")
+    assert numbers[1] == set(held_out)  # the rule of names, over groups
+
+
 def test_a_long_clip_gives_windows_and_a_short_one_is_held(tmp_path, caplog):
     root = fill(tmp_path / "long", 1, T=2 * FRAMES + 3)
     source = opened(root, tmp_path)
@@ -172,6 +230,16 @@ def test_prepared_records_can_be_read_by_tensorflow_datasets(tmp_path):
     np.testing.assert_array_equal(data[2]["video"], clip(2))
     assert "tensorflow" not in sys.modules
     assert list(built.glob("*array_record*"))
+
+
+def test_a_set_of_any_size_is_written_as_it_comes(tmp_path, monkeypatch):
+    """Builders of tensorflow-datasets need TensorFlow for what they do not hold in memory."""
+    from tensorflow_datasets.core import shuffle
+
+    monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 1000)
+    monkeypatch.setattr(records, "SHARD", 2)
+    monkeypatch.setattr(records, "BUFFER", 1000)
+    assert len(everything(fill(tmp_path / "set", 5), tmp_path)) == 5
 
 
 def test_nothing_is_printed(tmp_path, capfd):

@@ -21,6 +21,7 @@ class Numbers:
     """Clips that are filled with their own index."""
 
     name = "numbers"
+    labels = {}
 
     def __init__(self, length):
         self.length, self.reads, self.threads = length, 0, set()

@@ -18,6 +18,10 @@ def folder(tmp_path, **files):
     return tmp_path
 
 
+def captions(root, clips):
+    return {clip: entry.caption for clip, entry in sidecar.read(root, clips).items()}
+
+
 def lines(*rows):
     return "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
 
@@ -31,7 +35,7 @@ def test_each_source_of_captions_comes_in_its_turn(tmp_path):
         Jumping_Jack__e_DOT_txt="of a folder of images",
     )
     (root / "Jumping_Jack" / "e").mkdir()
-    assert sidecar.captions(root, CLIPS) == {
+    assert captions(root, CLIPS) == {
         "a_b.mp4": "from the sidecar",
         "c.gif": "from the text",
         "Jumping_Jack/d.mp4": "Jumping Jack",
@@ -39,7 +43,7 @@ def test_each_source_of_captions_comes_in_its_turn(tmp_path):
     }
     (root / "captions.jsonl").unlink()
     (root / "a_b.txt").unlink()
-    assert sidecar.captions(root, CLIPS)["a_b.mp4"] == "a b"
+    assert captions(root, CLIPS)["a_b.mp4"] == "a b"
 
 
 @pytest.mark.parametrize("keys", [("file", "caption"), ("file_name", "text")])
@@ -52,7 +56,7 @@ def test_both_sidecars_and_both_spellings(tmp_path, kind, keys):
     else:
         text = lines({keys[0]: "x\\c.gif", keys[1]: caption, "more": 1}) + "\n\n"
     root = folder(tmp_path, **{f"captions_DOT_{kind}": "\ufeff" + text})
-    assert sidecar.captions(root, ["x/c.gif"]) == {"x/c.gif": caption}
+    assert captions(root, ["x/c.gif"]) == {"x/c.gif": caption}
 
 
 @pytest.mark.parametrize(
@@ -66,12 +70,12 @@ def test_both_sidecars_and_both_spellings(tmp_path, kind, keys):
 )
 def test_strange_captions_are_kept(tmp_path, caption, kept):
     root = folder(tmp_path, captions_DOT_jsonl=lines({"file": "a.mp4", "caption": caption}))
-    assert sidecar.captions(root, ["a.mp4"]) == {"a.mp4": kept}
+    assert captions(root, ["a.mp4"]) == {"a.mp4": kept}
 
 
 def test_bytes_that_are_not_utf8_are_replaced_and_counted(tmp_path, caplog):
     root = folder(tmp_path, a_DOT_txt="caf\xe9".encode("latin-1"), b_DOT_txt="fine")
-    assert sidecar.captions(root, ["a.mp4", "b.mp4"]) == {"a.mp4": "caf\ufffd", "b.mp4": "fine"}
+    assert captions(root, ["a.mp4", "b.mp4"]) == {"a.mp4": "caf\ufffd", "b.mp4": "fine"}
     assert "1 captions" in caplog.text and "UTF-8" in caplog.text
 
 
@@ -92,7 +96,7 @@ def test_paths_that_leave_the_folder_are_refused_with_their_line(tmp_path, file)
     row = {"file": "b.mp4", "caption": ""}
     root = folder(tmp_path, captions_DOT_jsonl=lines(row, {"file": file, "caption": "x"}))
     with pytest.raises(UserError, match=r"captions\.jsonl:2: .*path inside the folder") as caught:
-        sidecar.captions(root, ["b.mp4"])
+        captions(root, ["b.mp4"])
     assert len(str(caught.value).replace(str(root), "")) < 150
 
 
@@ -101,7 +105,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
     root = folder(tmp_path / "in", captions_DOT_jsonl=lines({"file": "a.mp4", "caption": "x"}))
     (root / "a.mp4").symlink_to(tmp_path / "out.mp4")
     with pytest.raises(UserError, match="a link out of the folder; copy"):
-        sidecar.captions(root, ["a.mp4"])
+        captions(root, ["a.mp4"])
 
 
 @pytest.mark.parametrize(
@@ -126,14 +130,14 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
 def test_a_sidecar_that_cannot_be_read_says_where(tmp_path, name, text, message):
     root = folder(tmp_path, **{name.replace(".", "_DOT_"): text})
     with pytest.raises(UserError, match=message) as caught:
-        sidecar.captions(root, ["a.mp4"])
+        captions(root, ["a.mp4"])
     assert "\n" not in str(caught.value)
 
 
 def test_lines_that_name_no_clip_are_counted(tmp_path, caplog):
     rows = [{"file": f"{i}.mp4", "caption": "x"} for i in range(3)]
     root = folder(tmp_path, captions_DOT_jsonl=lines(*rows))
-    assert sidecar.captions(root, ["1.mp4"]) == {"1.mp4": "x"}
+    assert captions(root, ["1.mp4"]) == {"1.mp4": "x"}
     assert "2 lines name no clip" in caplog.text
 
 
@@ -148,3 +152,43 @@ def test_lines_that_name_no_clip_are_counted(tmp_path, caplog):
 )
 def test_names_become_words(name, words):
     assert sidecar.clean(name) == words
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_further_columns_are_labels_and_groups(tmp_path, kind):
+    if kind == "csv":
+        text = "file,text,group,hair,digit\na.gif,x,7,pink,3\nb.gif,y,,,4\n"
+    else:
+        first = {"file": "a.gif", "text": "x", "group": 7, "hair": " pink ", "digit": 3}
+        text = lines(first, {"file": "b.gif", "caption": "y", "digit": "4", "hair": ""})
+    root = folder(tmp_path, **{f"captions_DOT_{kind}": text})
+    assert sidecar.read(root, ["a.gif", "b.gif", "c/d.gif"]) == {
+        "a.gif": ("x", "7", {"hair": "pink", "digit": "3"}),
+        "b.gif": ("y", "b.gif", {"digit": "4"}),
+        "c/d.gif": ("c", "c/d.gif", {}),  # no class folders beside a sidecar
+    }
+
+
+def test_a_class_folder_is_a_label(tmp_path):
+    root = folder(tmp_path, Jumping_Jack__d_DOT_txt="its own words")
+    found = sidecar.read(root, CLIPS)
+    assert [found[clip].labels for clip in CLIPS] == [{}, {}] + 2 * [{"class": "Jumping Jack"}]
+    assert found["Jumping_Jack/d.mp4"].caption == "its own words"
+    assert [found[clip].group for clip in CLIPS] == CLIPS
+
+
+def test_columns_that_say_nothing_fit_for_a_label_are_left_out(tmp_path):
+    row = {"": "x", "a.b": "x", "a\nb": "x", "n" * 65: "x", "list": ["x"], "flag": True, "p": 0.5}
+    kept = {"body height": "e\u0301" + "x" * 500, "größe": "1"}
+    rows = {"file": "a.mp4", "caption": "c", **row, **kept}
+    root = folder(tmp_path, captions_DOT_jsonl=lines(rows))
+    labels = sidecar.read(root, ["a.mp4"])["a.mp4"].labels
+    assert labels == {"body height": ("\xe9" + "x" * 500)[: sidecar.MAX_LABEL], "größe": "1"}
+
+
+@pytest.mark.parametrize("group", [True, 0.5, ["x"], {"a": 1}])
+def test_a_group_that_is_no_name_is_refused(tmp_path, group):
+    row = {"file": "a.mp4", "caption": "c", "group": group}
+    root = folder(tmp_path, captions_DOT_jsonl=lines(row))
+    with pytest.raises(UserError, match=r"jsonl:1: group must be text or a whole number"):
+        sidecar.read(root, ["a.mp4"])

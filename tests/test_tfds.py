@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from jaxvid.config import DataConfig
+from jaxvid.data import records, transforms
+from jaxvid.data import source as data_source
 from jaxvid.data import tfds as reading
-from jaxvid.data import transforms
-from jaxvid.data.source import open_source
+from jaxvid.data.source import open_source, split_indices
 from jaxvid.typing import UserError
 
 SIZE, FRAMES = 16, 5
@@ -119,6 +120,70 @@ def test_images_in_sequence_with_class_names(tmp_path):
     assert len(opened(path, "test")) == len(opened(path, "heldout")) == 1
 
 
+def test_a_class_is_the_label_class(tmp_path):
+    def features(f):
+        names = ["walk", "ApplyLipstick", "run"]
+        return tensors(f, kind=f.ClassLabel(names=names), caption=f.Text())
+
+    kinds = [0, 1, 2, -1]  # -1: not known
+    examples = [{"image_sequence": clip(i), "kind": n, "caption": "c"} for i, n in enumerate(kinds)]
+    source = opened(prepare(tmp_path, features, {"train": examples, "test": examples[:1]}))
+    assert source.labels == {"class": ("Apply Lipstick", "run", "walk")}
+    assert [source[i].label for i in range(4)] == [3, 1, 2, 0]
+    assert [source[i].labels.get("class") for i in range(4)] == [
+        "walk",
+        "Apply Lipstick",
+        "run",
+        None,
+    ]
+
+
+def test_an_unknown_class_is_no_caption(tmp_path):
+    examples = [{"image_sequence": clip(0), "label": -1}]
+    path = prepare(
+        tmp_path, lambda f: tensors(f, label=f.ClassLabel(names=["a", "b"])), {"train": examples}
+    )
+    assert opened(path)[0].caption == "toy set"
+
+
+def test_texts_and_further_classes_are_labels_over_all_splits(tmp_path):
+    def features(f):
+        classes = {"digit": f.ClassLabel(names=["0", "1"]), "label": f.ClassLabel(names=["x", "y"])}
+        return tensors(f, caption=f.Text(), url=f.Text(), hair=f.Text(), **classes)
+
+    def example(i, hair):
+        known = {"digit": i % 2, "label": 1, "hair": hair, "url": f"u{i}", "caption": f"c{i % 2}"}
+        return {"image_sequence": clip(i), **known}
+
+    train = [example(i, "pink" if i % 2 else "blue") for i in range(4)]
+    path = prepare(tmp_path, features, {"train": train, "test": [example(4, "red")]})
+    for split in ("train", "test"):
+        source = opened(path, split)
+        hair = ("blue", "pink", "red")
+        assert source.labels == {"class": ("x", "y"), "digit": ("0", "1"), "hair": hair}
+    assert source[0].labels == {"class": "y", "digit": "0", "hair": "red"} and source[0].label == 2
+
+
+def test_a_group_of_a_set_without_test_split_stays_together(tmp_path):
+    examples = [{"image_sequence": clip(i), "group": f"g{i // 3}"} for i in range(18)]
+    path = prepare(tmp_path, lambda f: tensors(f, group=f.Text()), {"train": examples})
+    train, test = (opened(path, split) for split in ("train", "test"))
+    assert train.labels == {}
+    assert test.indices == split_indices([f"g{i // 3}" for i in range(18)], "test")
+    assert {i // 3 for i in test.indices}.isdisjoint(i // 3 for i in train.indices)
+    assert len(test) + len(train) == 18
+
+
+def test_reading_for_labels_ends_where_no_column_can_be_one(tmp_path, monkeypatch):
+    examples = [{"image_sequence": clip(0, T=1), "url": str(i)} for i in range(30)]
+    path = prepare(tmp_path, lambda f: tensors(f, url=f.Text()), {"train": examples})
+    monkeypatch.setattr(data_source, "MAX_VALUES", 9)
+    read, known = [], reading.Layout.known
+    monkeypatch.setattr(reading.Layout, "known", lambda *a: read.append(1) or known(*a))
+    assert reading.read_labels(path)[0] == {}
+    assert len(read) == 10
+
+
 def test_a_stock_video_feature_is_read(tmp_path):
     path = prepare(
         tmp_path,
@@ -163,8 +228,8 @@ def test_videos_inside_a_sequence_of_steps(tmp_path):
 def test_tfrecord_files_are_read_too(tmp_path):
     """The default format of tensorflow-datasets. Writing it needs TensorFlow, so by hand here."""
     path = prepare(tmp_path, images, {"train": [{"video": pictures(i)} for i in range(3)]})
-    records = reading.Records(path, "train", reading.read_layout(path)).data
-    written = [records[i] for i in range(3)]
+    stored = records.Records(path, "train", reading.read_layout(path).features).data
+    written = [stored[i] for i in range(3)]
     for file in path.glob("*array_record*"):
         file.unlink()
     for shard, part in enumerate((written[:2], written[2:])):
@@ -272,7 +337,7 @@ def test_sources_can_be_sent_to_other_processes(tmp_path):
 
 def test_without_the_libraries_their_names_are_given(tmp_path, monkeypatch):
     path = prepare(tmp_path, tensors, {"train": [{"image_sequence": clip(0)}]})
-    monkeypatch.setattr(reading, "_connectors", {})
+    monkeypatch.setattr(records, "_connectors", {})
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(UserError, match="pip install tensorflow-datasets"):
         opened(path)

@@ -35,6 +35,7 @@ def collate(
         "visible": np.stack([t.visible_TN for t in track]),
         "attributes": np.stack([t.attributes_N3 for t in track]),
         "background": np.stack([t.background for t in track]),
+        "label": np.array([example.label for example in examples], np.int32),
     }
 
 

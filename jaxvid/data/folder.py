@@ -1,9 +1,9 @@
 """A folder of videos as a source: ``folder:PATH``.
 
-The clips are decoded once, scaled to the configured resolution, and written as ArrayRecord by a
-tensorflow-datasets builder (which needs no TensorFlow for it) into a cache; reading them back is
-random access. The cache is keyed by everything that its content depends on: change a file, a
-caption, the resolution or the frame rate and the set is prepared anew.
+The clips are decoded once, scaled to the configured resolution, and written as a set of
+tensorflow-datasets (``records.write_set``) into a cache; reading them back is random access. The
+cache is keyed by everything that its content depends on: change a file, a caption, the resolution
+or the frame rate and the set is prepared anew.
 """
 
 import concurrent.futures
@@ -23,14 +23,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from jaxvid.config import DataConfig
-from jaxvid.data import decode, sidecar, tfds, transforms
-from jaxvid.data.source import Example, split_indices
+from jaxvid.data import decode, records, sidecar, transforms
+from jaxvid.data.source import Example, class_of, find_labels, split_indices
 from jaxvid.typing import UserError
 
 logger = logging.getLogger("jaxvid")
-FORMAT = 1  # of the cache; raise it when what is stored changes
+FORMAT = 2  # of the cache; raise it when what is stored changes
 PIECE = 256  # frames of a record at most: a film of an hour becomes many, cheap to read one by one
-BUILT = pathlib.PurePosixPath("video_folder/1.0.0")  # where the builder puts the records
+BUILT = pathlib.PurePosixPath("video_folder", records.VERSION)  # where the records are put
 
 
 def open_folder(
@@ -43,8 +43,9 @@ def open_folder(
 ) -> "Folder":
     """Opens a folder of clips, preparing it first where that has not been done.
 
-    About a tenth of the files, chosen by a hash of their paths, is the test split. Raises UserError
-    for a folder that is missing or empty or has no clip that can be decoded, and for a bad sidecar.
+    About a tenth of the files, chosen by a hash of their paths, is the test split; where the
+    sidecar names groups, about a tenth of these, by a hash of their names. Raises UserError for a
+    folder that is missing or empty or has no clip that can be decoded, and for a bad sidecar.
     """
     root = pathlib.Path(path).expanduser()
     if not root.is_dir():
@@ -69,9 +70,12 @@ class Folder:
         self.key, self.split, self.seed = prepared.name, split, seed
         self.frames, self.resolution = config.frames, config.resolution
         directory = prepared / BUILT
-        self.records = tfds.Records(directory, "clips", tfds.read_layout(directory))
+        features = (directory / "features.json").read_text("utf-8")
+        self.records = records.Records(directory, "clips", features)
         self.clips: list[dict[str, Any]] = _index(prepared)["clips"]
-        chosen = split_indices([clip["name"] for clip in self.clips], split)
+        whole = {clip["name"]: clip["labels"] for clip in self.clips}  # a film may be in pieces
+        self.labels = find_labels(whole.values(), self.name)
+        chosen = split_indices([clip["group"] for clip in self.clips], split)
         self.examples = [
             (record, window)
             for record in chosen
@@ -100,7 +104,13 @@ class Folder:
             clip["frames"], self.frames, window, seed=self.seed + record
         )
         video = transforms.hold(stored["video"][start : start + self.frames], self.frames)
-        return Example(np.array(video), stored["caption"].decode("utf-8"), clip["fps"])
+        return Example(
+            np.array(video),
+            stored["caption"].decode("utf-8"),
+            clip["fps"],
+            labels={name: text for name, text in clip["labels"].items() if name in self.labels},
+            label=class_of(self.labels, clip["labels"]),
+        )
 
 
 def find_clips(root: pathlib.Path) -> list[str]:
@@ -238,20 +248,21 @@ def _decode_all(root: pathlib.Path, names: list[str], config: DataConfig) -> Ite
 
 def _build(root: pathlib.Path, names: list[str], config: DataConfig, target: pathlib.Path) -> None:
     """Writes the records and ``clips.json``, their index in the same order, into ``target``."""
-    texts = sidecar.captions(root, names)
+    known = sidecar.read(root, names)
     index: dict[str, Any] = {"clips": [], "skipped": []}
     logger.info("preparing %d clips of %s, once, in %s", len(names), root, target.parent.parent)
 
-    def examples() -> Iterator[tuple[int, dict[str, Any]]]:
+    def examples() -> Iterator[dict[str, Any]]:
         last = time.monotonic()
         for done, clip in enumerate(_decode_all(root, names, config)):
             if clip.problem:
                 index["skipped"].append({"name": clip.name, "reason": clip.problem})
                 logger.warning("skipped %s: %s", root / clip.name, clip.problem)
+            caption, group, labels = known[clip.name]
             for piece in clip.pieces:
-                index["clips"].append({"name": clip.name, "frames": len(piece), "fps": clip.fps})
-                record = {"video": piece, "caption": texts[clip.name], "fps": clip.fps}
-                yield len(index["clips"]), record
+                about = {"frames": len(piece), "fps": clip.fps, "group": group, "labels": labels}
+                index["clips"].append({"name": clip.name, **about})
+                yield {"video": piece, "caption": caption, "fps": clip.fps}
             if time.monotonic() - last > 5:
                 last = time.monotonic()
                 logger.info("prepared %d of %d clips", done + 1, len(names))
@@ -261,8 +272,13 @@ def _build(root: pathlib.Path, names: list[str], config: DataConfig, target: pat
                 f"folder:{root}: none of {len(names)} clips can be decoded; the first, {reason}"
             )
 
-    _write_records(examples(), config.resolution, target)
-    shutil.rmtree(target / "downloads", ignore_errors=True)  # the builder makes it, for nothing
+    def features(f: Any) -> dict[str, Any]:
+        shape = (None, config.resolution, config.resolution, 3)
+        # by default the encoding would be a number a pixel, 8 bytes each
+        video = f.Tensor(shape=shape, dtype=np.uint8, encoding=f.Encoding.BYTES)
+        return {"video": video, "caption": f.Text(), "fps": f.Scalar(np.float32)}
+
+    records.write_set(target, BUILT.parts[0], features, {"clips": examples()})
     _report(root, index)
     (target / "clips.json").write_text(json.dumps(index), "utf-8")
 
@@ -273,44 +289,3 @@ def _report(root: pathlib.Path, index: dict[str, Any]) -> None:
         names = ", ".join(entry["name"] for entry in skipped[:3])
         more = "..." if len(skipped) > 3 else ""
         logger.warning("%d of %d clips of %s skipped: %s%s", len(skipped), total, root, names, more)
-
-
-def _write_records(
-    examples: Iterator[tuple[int, dict[str, Any]]], resolution: int, target: pathlib.Path
-) -> None:
-    ds = tfds.library()
-
-    class VideoFolder(ds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[name-defined, misc, call-arg]
-        """Clips with captions; readable by ``tfds.builder_from_directory``."""
-
-        VERSION = ds.core.Version("1.0.0")
-        code_path = None  # there are no checksums beside it; the search needs an undeclared package
-
-        def _info(self) -> Any:
-            encoding = (
-                ds.features.Encoding.BYTES
-            )  # the default stores a number a pixel, 8 bytes each
-            shape = (None, resolution, resolution, 3)
-            features = {
-                "video": ds.features.Tensor(shape=shape, dtype=np.uint8, encoding=encoding),
-                "caption": ds.features.Text(),
-                "fps": ds.features.Scalar(np.float32),
-            }
-            # in order, so that clips.json is the index of the records
-            return ds.core.DatasetInfo(
-                builder=self, features=ds.features.FeaturesDict(features), disable_shuffling=True
-            )
-
-        def _split_generators(self, dl_manager: Any) -> Any:
-            return {"clips": self._generate_examples()}
-
-        def _generate_examples(self) -> Any:
-            return examples
-
-        def _log_download_bytes(self) -> None:
-            """Nothing is downloaded; the library would print here."""
-
-        def _log_download_done(self) -> None: ...
-
-    ds.disable_progress_bar()
-    VideoFolder(data_dir=str(target), file_format="array_record").download_and_prepare()

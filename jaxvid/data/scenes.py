@@ -6,6 +6,8 @@ of kind, colour and motion that ``train`` and ``test`` never show; ``test`` show
 """
 
 import dataclasses
+import types
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -92,6 +94,7 @@ class Scenes:
     """
 
     name = "scenes"
+    labels: Mapping[str, tuple[str, ...]] = types.MappingProxyType({})  # scripts say all
 
     def __init__(
         self,

@@ -1,9 +1,11 @@
-"""Captions of a folder of clips.
+"""Captions, labels and groups of a folder of clips.
 
-In this order: ``captions.jsonl`` or ``captions.csv`` in the folder (columns ``file`` and
+Captions, in this order: ``captions.jsonl`` or ``captions.csv`` in the folder (columns ``file`` and
 ``caption``; ``file_name`` and ``text`` are read too), ``clip.txt`` beside ``clip.mp4``, the class
 folder, the file name. A sidecar only names clips that were found; it opens nothing, and paths that
-leave the folder are refused.
+leave the folder are refused. Its column ``group`` says which clips (of a person, of a run) must
+stay in one split; all other columns of texts or whole numbers may be labels. Without a sidecar, a
+class folder gives the label ``class``.
 """
 
 import csv
@@ -12,30 +14,51 @@ import logging
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxvid.data import tokenizer
+from jaxvid.data.source import CLASS
 from jaxvid.typing import UserError
 
 logger = logging.getLogger("jaxvid")
 NAMES = ("captions.jsonl", "captions.csv")
 MAX_BYTES = 2**28  # of a sidecar
 MAX_CHARACTERS = 4096  # of a caption that are kept
+MAX_LABEL = 128  # characters of a label that are kept
+LABEL = re.compile(r"\w[\w -]{0,63}")  # names of labels
+RESERVED = ("file", "file_name", "caption", "text", "group")  # columns that are no labels
 
 
-def captions(root: pathlib.Path, clips: list[str]) -> dict[str, str]:
-    """The caption of each clip, named by its path in ``root`` with forward slashes.
+class Entry(NamedTuple):
+    """What is known of a clip beside its pixels."""
+
+    caption: str
+    group: str
+    labels: dict[str, str]
+
+
+def read(root: pathlib.Path, clips: list[str]) -> dict[str, Entry]:
+    """What is known of each clip, named by its path in ``root`` with forward slashes.
 
     Bytes that are not UTF-8 become U+FFFD; how many captions that touched is logged, as is how many
     sidecar lines name no clip. Raises UserError, with the line, for a sidecar that cannot be read.
     """
     listed = _sidecar(root, set(clips))
-    found = {clip: listed[clip] if clip in listed else _caption(root, clip) for clip in clips}
-    if damaged := sum("\ufffd" in text for text in found.values()):
+    found = {}
+    for clip in clips:
+        entry = (listed or {}).get(clip) or Entry(_caption(root, clip), clip, {})
+        folder = clean(pathlib.PurePosixPath(clip).parent.name)
+        if listed is None and folder:
+            entry.labels[CLASS] = tidy(folder)
+        found[clip] = entry._replace(caption=tidy(entry.caption, MAX_CHARACTERS))
+    if damaged := sum("\ufffd" in entry.caption for entry in found.values()):
         logger.warning("%d captions of %s are not UTF-8; save them as UTF-8", damaged, root)
-    return {
-        clip: tokenizer.normalise(text).strip()[:MAX_CHARACTERS] for clip, text in found.items()
-    }
+    return found
+
+
+def tidy(text: str, limit: int = MAX_LABEL) -> str:
+    """The text composed, without space around it, and no longer than ``limit``."""
+    return tokenizer.normalise(text).strip()[:limit]
 
 
 def clean(name: str) -> str:
@@ -60,15 +83,15 @@ def _caption(root: pathlib.Path, clip: str) -> str:
     return clean(folder or (root.resolve().name if clip == "." else path.stem))
 
 
-def _sidecar(root: pathlib.Path, clips: set[str]) -> dict[str, str]:
+def _sidecar(root: pathlib.Path, clips: set[str]) -> dict[str, Entry] | None:
     path = next((root / name for name in NAMES if (root / name).is_file()), None)
     if path is None:
-        return {}
+        return None
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"{path}: is over {MAX_BYTES >> 20} MiB; a caption a line is enough")
     text = path.read_bytes().decode("utf-8-sig", errors="replace")
     rows = _csv(path, text) if path.suffix == ".csv" else _jsonl(path, text)
-    listed: dict[str, str] = {}
+    listed: dict[str, Entry] = {}
     strangers = 0
     for line, row in rows:
         file, caption = _pick(row, "file", "file_name"), _pick(row, "caption", "text")
@@ -76,7 +99,11 @@ def _sidecar(root: pathlib.Path, clips: set[str]) -> dict[str, str]:
             raise UserError(f"{path}:{line}: needs a file and a caption, both text")
         name = _inside(root, file, f"{path}:{line}")
         if name in clips:
-            listed.setdefault(name, caption)
+            given = row.get("group")
+            group = "" if given is None else _text(given)
+            if group is None:  # to leave it out would spread the group over both splits
+                raise UserError(f"{path}:{line}: group must be text or a whole number")
+            listed.setdefault(name, Entry(caption, group or name, _labels(row)))
         else:
             strangers += 1
     if strangers:
@@ -110,6 +137,22 @@ def _csv(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         raise UserError(
             f"{path}:{reader.line_num}: {error}; quote the caption or use captions.jsonl"
         ) from None
+
+
+def _labels(row: dict[str, Any]) -> dict[str, str]:
+    """The columns that may be labels. Names that are no plain words are left out."""
+    return {
+        name: text
+        for name, value in row.items()
+        if isinstance(name, str) and name not in RESERVED and LABEL.fullmatch(name)
+        if (text := _text(value))
+    }
+
+
+def _text(value: Any) -> str | None:
+    """A text or whole number as text; None for anything else."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return tidy(str(value)) if isinstance(value, str) or whole else None
 
 
 def _pick(row: dict[str, Any], *keys: str) -> str | None:

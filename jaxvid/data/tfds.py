@@ -2,38 +2,36 @@
 
 ``tfds.features.Video`` cannot even be constructed without TensorFlow, and a data set with one
 cannot be opened. So ``features.json`` is read here, its video node is replaced by a sequence of
-encoded images (the same bytes on disk), everything but video and caption is left out, and the
-records are read by array_record, or, for sets prepared in tensorflow-datasets' default format, by
-``TfRecords``.
+encoded images (the same bytes on disk), and everything but video, caption and labels is left out.
 """
 
-import bisect
 import dataclasses
-import hashlib
-import itertools
+import functools
 import json
+import logging
 import os
 import pathlib
 import re
-import struct
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from jaxvid.config import DataConfig
 from jaxvid.data import decode, sidecar, transforms
-from jaxvid.data.source import Example, split_indices
+from jaxvid.data.records import Node, Records, read_info, read_json
+from jaxvid.data.source import CLASS, MAX_VALUES, Example, class_of, find_labels, split_indices
 from jaxvid.typing import UserError
 
+logger = logging.getLogger("jaxvid")
 _CLASS = "tensorflow_datasets.core.features."
 _TEXT = {"pythonClassName": _CLASS + "text_feature.Text", "text": {}}
 # The first of these that a set has is taken, else the first video there is.
 VIDEO_NAMES = ("video", "image_main", "rgb_screen", "image_sequence", "frames")
 CAPTION_NAMES = ("caption", "captions", "text", "description", "sentence", "title", "instruction")
+CLASS_NAMES = ("class", "label")  # of several features with class names, the one for ``class``
+GROUP = "group"
 
-Node = dict[str, Any]
 Path = tuple[str, ...]
 
 
@@ -42,8 +40,9 @@ def open_tfds(
 ) -> "Prepared":
     """Opens ``NAME``, ``NAME/CONFIG``, ``NAME:VERSION``, ``NAME@DATA_DIR``, or a set's own path.
 
-    The set's own test split is used where it has one; otherwise about a tenth is held out. Raises
-    UserError where it is not prepared (saying how to) or holds no video.
+    The set's own test split is used where it has one; otherwise about a tenth is held out, whole
+    groups where there is a text ``group``. Raises UserError where it is not prepared (saying how
+    to) or holds no video.
     """
     return Prepared(locate(name), name, config, split=split, seed=seed)
 
@@ -65,10 +64,11 @@ class Prepared:
         self.frames, self.resolution, self.fps = config.frames, config.resolution, config.fps
         self.layout = read_layout(directory)
         self.title = sidecar.clean(re.split(r"[/:@]", name.rstrip("/"))[0] or directory.parent.name)
-        splits = list(_info(directory)["splits"])
+        splits = list(read_info(directory)["splits"])
         chosen, shared = _choose(splits, split)
-        self.records = Records(directory, chosen, self.layout)
-        names = [str(i) for i in range(len(self.records))]
+        self.records = Records(directory, chosen, self.layout.features)
+        self.labels, groups = read_labels(directory)
+        names = groups.get(chosen) or [str(i) for i in range(len(self.records))]
         self.indices = split_indices(names, split) if shared else list(range(len(names)))
         if not self.indices:
             raise UserError(
@@ -95,26 +95,44 @@ class Prepared:
         if not cut:
             raise UserError(f"{self.name}: example {record} has no frames; prepare the set anew")
         video = transforms.fit(np.stack(cut), self.resolution)
-        return Example(transforms.hold(video, self.frames), self._caption(example), self.fps)
+        known = self.layout.known(example, self.labels)
+        return Example(
+            transforms.hold(video, self.frames),
+            self._caption(example),
+            self.fps,
+            labels=known,
+            label=class_of(self.labels, known),
+        )
 
     def _caption(self, example: Node) -> str:
-        if self.layout.caption is None:
-            return self.title
-        value = _get(example, self.layout.caption)
-        if self.layout.labels:
-            return sidecar.clean(self.layout.labels[int(value)])
-        value = value[0] if isinstance(value, list | np.ndarray) and len(value) else value
-        return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
+        path = self.layout.caption
+        text = None if path is None else self.layout.text(example, path)
+        return self.title if text is None else text
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where video and caption are, and the pruned ``features.json`` that reads only those."""
+    """Where everything is, and the pruned ``features.json`` that reads only that."""
 
     video: Path
     caption: Path | None
-    labels: tuple[str, ...]
+    columns: Mapping[str, Path]  # what may be a label, and the group
+    classes: Mapping[Path, tuple[str, ...]]  # features that are numbers, with their names
     features: str  # JSON
+
+    def text(self, example: Node, path: Path) -> str | None:
+        """A feature as text; None for a number without a name."""
+        value = _get(example, path)
+        if path in self.classes:
+            names = self.classes[path]
+            return names[value] if 0 <= value < len(names) else None
+        value = value[0] if isinstance(value, list | np.ndarray) and len(value) else value
+        return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
+
+    def known(self, example: Node, names: Iterable[str]) -> dict[str, str]:
+        """The columns of an example that say something."""
+        texts = {name: self.text(example, self.columns[name]) for name in names}
+        return {name: tidy for name, text in texts.items() if (tidy := sidecar.tidy(text or ""))}
 
 
 def locate(name: str, data_dir: str | None = None) -> pathlib.Path:
@@ -145,8 +163,8 @@ def locate(name: str, data_dir: str | None = None) -> pathlib.Path:
 
 
 def read_layout(directory: pathlib.Path) -> Layout:
-    """Finds video and caption among the features. Raises UserError where there is no video."""
-    top = _json(directory / "features.json")
+    """Finds them among the features. Raises UserError where there is no video."""
+    top = read_json(directory / "features.json")
     nodes = dict(_walk(top))
     videos = [path for path, node in nodes.items() if _is_video(node)]
     if not videos:
@@ -158,18 +176,71 @@ def read_layout(directory: pathlib.Path) -> Layout:
     captions = [
         path for path, node in nodes.items() if "text" in node and path[-1] in CAPTION_NAMES
     ]
-    labels = [
-        path
+    classes = {
+        path: tuple(
+            sidecar.clean(name) for name in file.read_text("utf-8").rstrip("\n").split("\n")
+        )
         for path, node in nodes.items()
-        if "classLabel" in node and (directory / f"{'-'.join(path)}.labels.txt").is_file()
-    ]
-    caption = min(captions or labels, key=lambda path: _rank(path, CAPTION_NAMES), default=None)
-    names: tuple[str, ...] = ()
-    if caption in labels and caption is not None:
-        text = (directory / f"{'-'.join(caption)}.labels.txt").read_text("utf-8")
-        names = tuple(text.rstrip("\n").split("\n"))
-    features = json.dumps(_prune(top, {video} | ({caption} if caption else set())))
-    return Layout(video, caption, names, features)
+        if "classLabel" in node and (file := directory / f"{'-'.join(path)}.labels.txt").is_file()
+    }
+    caption = min(captions or classes, key=lambda path: _rank(path, CAPTION_NAMES), default=None)
+    columns = _columns(top, classes)
+    keep = {video, *columns.values()} | ({caption} if caption else set())
+    return Layout(video, caption, columns, classes, json.dumps(_prune(top, keep)))
+
+
+def _columns(top: Node, classes: Mapping[Path, tuple[str, ...]]) -> dict[str, Path]:
+    """The features that may be labels, and the group: texts and classes at the top level."""
+    columns: dict[str, Path] = {
+        name: (name,)
+        for name, node in top.get("featuresDict", {}).get("features", {}).items()
+        if ("text" in node and name not in CAPTION_NAMES) or (name,) in classes
+        if sidecar.LABEL.fullmatch(name)
+    }
+    if CLASS not in columns and classes:
+        path = min(classes, key=lambda path: _rank(path, CLASS_NAMES))
+        if len(classes) == 1 or path[-1] in CLASS_NAMES:
+            columns = {name: at for name, at in columns.items() if at != path} | {CLASS: path}
+    return columns
+
+
+def read_labels(directory: pathlib.Path) -> tuple[dict[str, tuple[str, ...]], dict[str, list[str]]]:
+    """The labels of a set with their values, and the group of each example of each split.
+
+    Classes are known by name; texts are read from all examples there are, once in a process.
+    """
+    return _read_labels(directory, (directory / "dataset_info.json").stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=16)
+def _read_labels(
+    directory: pathlib.Path, _: int
+) -> tuple[dict[str, tuple[str, ...]], dict[str, list[str]]]:
+    layout = read_layout(directory)
+    columns, classes = layout.columns, layout.classes
+    texts = {n: at for n, at in columns.items() if at not in classes or n == GROUP}
+    pruned = _prune(read_json(directory / "features.json"), set(texts.values()))
+    groups: dict[str, list[str]] = {}
+
+    def rows() -> Iterator[dict[str, str]]:
+        for split in read_info(directory)["splits"]:
+            try:
+                records = Records(directory, split, json.dumps(pruned))
+            except UserError:
+                continue  # who reads another split does not need this one
+            for i in range(len(records)):
+                row = layout.known(records[i], texts)
+                if GROUP in texts:
+                    groups.setdefault(split, []).append(row.pop(GROUP, f"{split} {i}"))
+                yield row
+
+    values = {n: tuple(sorted({*classes[at]})) for n, at in columns.items() if n not in texts}
+    labels = {n: names for n, names in values.items() if 1 < len(names) <= MAX_VALUES}
+    name = f"tfds:{directory}"
+    if texts:
+        logger.info("%s: reading %s of all examples", name, ", ".join(texts))
+        labels |= find_labels(rows(), name, columns=() if GROUP in texts else texts)
+    return labels, groups
 
 
 def _rank(path: Path, names: Sequence[str]) -> int:
@@ -239,124 +310,3 @@ def _choose(splits: list[str], split: str) -> tuple[str, bool]:
     if tests and others:
         return (tests[0] if split == "test" else "train" if "train" in others else others[0]), False
     return ("train" if "train" in splits else splits[0]), True
-
-
-class Records:
-    """The examples of one stored split by position, as dicts of the features in ``layout``."""
-
-    def __init__(self, directory: pathlib.Path, split: str, layout: Layout) -> None:
-        self.directory, self.split, self.layout = directory, split, layout
-        info = _info(directory)
-        kind = info.get("fileFormat", "tfrecord")
-        stem = f"{info['name']}-{split}.{kind}"
-        files = sorted(
-            str(file) for file in directory.iterdir() if file.name.startswith(stem + "-")
-        )
-        lengths = [int(n) for n in info["splits"][split].get("shardLengths", [])]
-        if kind not in ("array_record", "tfrecord"):
-            raise UserError(
-                f"{directory}: holds {kind}; prepare it with --file_format=array_record"
-            )
-        if len(files) != len([n for n in lengths if n]) and len(files) != len(lengths):
-            raise UserError(
-                f"{directory}: {len(files)} of {len(lengths)} files {stem}-*; prepare it anew"
-            )
-        self.data = _array_records(files) if kind == "array_record" else TfRecords(files)
-        if len(self.data) != sum(lengths):
-            raise UserError(
-                f"{directory}: {len(self.data)} of {sum(lengths)} examples; prepare it anew"
-            )
-        self._features = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_features": None}
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> Node:
-        if self._features is None:
-            self._features = _connector(self.layout.features)
-        return self._features.deserialize_example_np(self.data[index])  # type: ignore[attr-defined]
-
-
-class TfRecords:
-    """Random access to TFRecord files: one pass over the length fields, then reads at offsets.
-
-    The format: length (uint64), its checksum (4 bytes), the record, its checksum (4 bytes).
-    """
-
-    def __init__(self, files: Sequence[str]) -> None:
-        self.files = list(files)
-        self.offsets = [list(self._scan(file)) for file in self.files]
-        self.ends = list(itertools.accumulate(map(len, self.offsets)))
-
-    @staticmethod
-    def _scan(path: str) -> Iterator[tuple[int, int]]:
-        size = os.path.getsize(path)
-        with open(path, "rb") as file:
-            at = 0
-            while at < size:
-                file.seek(at)
-                head = file.read(12)
-                length = struct.unpack("<Q", head[:8])[0] if len(head) == 12 else size
-                if at + length + 16 > size:
-                    raise UserError(f"{path}: is truncated; prepare the data set anew")
-                yield at + 12, length
-                at += length + 16
-
-    def __len__(self) -> int:
-        return self.ends[-1] if self.ends else 0
-
-    def __getitem__(self, index: int) -> bytes:
-        file = bisect.bisect_right(self.ends, index)
-        offset, length = self.offsets[file][index - (self.ends[file - 1] if file else 0)]
-        with open(self.files[file], "rb") as stream:
-            stream.seek(offset)
-            return stream.read(length)
-
-
-_connectors: dict[str, Any] = {}
-_lock = threading.Lock()
-
-
-def _connector(features: str) -> Any:
-    """The parser of a pruned ``features.json``; building one takes longer than using it."""
-    key = hashlib.sha256(features.encode()).hexdigest()
-    with _lock:
-        if key not in _connectors:
-            _connectors[key] = library().features.FeatureConnector.from_json(json.loads(features))
-        return _connectors[key]
-
-
-def library() -> Any:
-    """tensorflow_datasets, imported when it is needed."""
-    try:
-        import tensorflow_datasets
-    except ModuleNotFoundError:
-        raise UserError(
-            "this data set needs tensorflow-datasets; pip install tensorflow-datasets"
-        ) from None
-    return tensorflow_datasets
-
-
-def _array_records(files: list[str]) -> Any:
-    try:
-        from array_record.python.array_record_data_source import ArrayRecordDataSource
-    except ModuleNotFoundError:
-        raise UserError("this data set needs array-record; pip install array-record") from None
-    return ArrayRecordDataSource(files) if files else []
-
-
-def _info(directory: pathlib.Path) -> Node:
-    info = _json(directory / "dataset_info.json")
-    return {**info, "splits": {split["name"]: split for split in info.get("splits", [])}}
-
-
-def _json(path: pathlib.Path) -> Node:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({type(error).__name__}); prepare the data set anew"
-        ) from None
