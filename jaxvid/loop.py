@@ -1,8 +1,9 @@
-"""The one training loop: next batch, step, hooks; resume, stop, save.
+"""The one training loop: next batch, step, hooks; resume, stop, save, go back.
 
 It drives opaque steps and knows no model. Metrics are fetched one step late, so the device is never
-waited for; a non-finite value stops the run with its step number. SIGTERM and Ctrl-C save first and
-exit with 143 and 130.
+waited for. A step that is not finite leaves the state alone; several in a row, or a game that is
+lost (``health.Monitor``), send the run back to its checkpoint, on with another order of the data,
+and after a few such returns it stops. SIGTERM and Ctrl-C save first and exit with 143 and 130.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ import jax
 
 from jaxvid._version import __version__
 from jaxvid.config import TrainConfig
+from jaxvid.health import Monitor
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.log import RunLog, say
 from jaxvid.parallel import CompiledStep, prefetch, replicate
@@ -37,6 +39,10 @@ class Phase:
 Hook = Callable[[Any, int], float | None]
 
 
+class _GoBack(Exception):
+    """The run is lost since its last checkpoint; the message says why."""
+
+
 def run(
     name: str,
     folder: pathlib.Path,
@@ -44,66 +50,128 @@ def run(
     config: TrainConfig,
     phases: list[Phase],
     state: Any,
-    batches: Callable[[int], Iterator[HostBatch]],
+    batches: Callable[[int, int], Iterator[HostBatch]],
     on_sample: Hook | None = None,
 ) -> Any:
     """Trains from the newest checkpoint in ``folder`` (or ``state``) to ``config.steps``.
 
-    ``batches(step)`` yields the batches from that step on. ``on_sample(state, step)`` runs every
-    ``sample_every`` steps and at the end; what it returns (lower is better) marks the best
-    checkpoint. Returns the final state.
+    ``batches(step, order)`` yields the batches from that step on; ``order`` counts the times that
+    the run went back, each of which wants another order of the data. ``on_sample(state, step)``
+    runs every ``sample_every`` steps and at the end; what it returns (lower is better) marks the
+    best checkpoint. Returns the final state. Raises UserError where the run was lost more than
+    ``config.rollbacks`` times.
     """
-    mesh = phases[0].step.mesh
-    state, key = replicate((state, jax.random.key(config.seed)), mesh)
+    first = jax.device_get(state)  # steps donate theirs, and a run may go back to its beginning
     with contextlib.ExitStack() as stack:
         scored = on_sample is not None
         checkpoints = stack.enter_context(
             Checkpoints(folder / "checkpoints", keep=config.keep, scored=scored)
         )
-        if checkpoints.latest is not None:
-            state = _resume(name, checkpoints, state)
-        start = int(state.step)
-        if start >= config.steps:
-            return state
         stop = stack.enter_context(_signals())
-        stream = prefetch(batches(start), mesh)
-        log = stack.enter_context(_open_log(name, folder, config, start))
-        pending: tuple[int, Metrics] | None = None
-        for step in range(start, config.steps):
-            batch = next(stream)
-            phase = next(p for p in phases if step < p.until)
-            if not phase.step.compiled(batch):  # a new phase, or batches of another shape
-                say(f"{name}: compiling")
-                _announce(name, phase.step.compile(state, batch, key))
-            with jax.transfer_guard_device_to_host("disallow"):
-                state, metrics = phase.step(state, batch, key)
-            _record(log, pending)
-            pending = (step + 1, metrics)
-            done, last = step + 1, step + 1 == config.steps
-            if not (stop or last or done % config.sample_every == 0 or _due(done, config)):
-                continue
-            _record(log, pending)  # before a save: nothing non-finite is ever saved
-            pending = None
-            score = None
-            if on_sample and (last or done % config.sample_every == 0):
-                score = on_sample(state, done)
-            if stop or last or _due(done, config):
-                checkpoints.save(done, state, _note(), score=score)
-            if stop:
-                say(f"{name}: stopped at step {done}; the same command goes on from there")
-                raise SystemExit(128 + stop[0])
-    return state
+        mesh, back = phases[0].step.mesh, 0
+        while True:
+            state, key = replicate((first, jax.random.key(config.seed)), mesh)
+            start, order = 0, back
+            if checkpoints.latest is not None:
+                state, start, saved = _resume(name, checkpoints, state)
+                order = max(order, saved + (1 if back else 0))
+            if start >= config.steps:
+                return state
+            drive = _Drive(name, folder, config, phases, checkpoints, on_sample, stop)
+            try:
+                return drive(state, key, start, order, batches)
+            except _GoBack as lost:
+                back = order + 1
+                say(f"{name}: {lost}; back to step {checkpoints.latest or 0} (return {back})")
+                if back > config.rollbacks:
+                    raise UserError(
+                        f"{name}: lost {back} times, at last because {lost}; lower --optim.lr and "
+                        "--critic-optim.lr, or look at the data"
+                    ) from None
+
+
+@dataclasses.dataclass
+class _Drive:
+    """One stretch of a run: from a start to its end, its interruption, or its loss."""
+
+    name: str
+    folder: pathlib.Path
+    config: TrainConfig
+    phases: list[Phase]
+    checkpoints: Checkpoints
+    on_sample: Hook | None
+    stop: list[int]
+    skipped: int = 0  # steps in a row
+    monitor: Monitor = dataclasses.field(default_factory=Monitor)
+
+    def __call__(
+        self,
+        state: Any,
+        key: jax.Array,
+        start: int,
+        order: int,
+        batches: Callable[[int, int], Iterator[HostBatch]],
+    ) -> Any:
+        config, stop, mesh = self.config, self.stop, self.phases[0].step.mesh
+        stream = prefetch(batches(start, order), mesh)
+        with _open_log(self.name, self.folder, config, start) as log:
+            pending: tuple[int, Metrics] | None = None
+            for step in range(start, config.steps):
+                batch = next(stream)
+                phase = next(p for p in self.phases if step < p.until)
+                if not phase.step.compiled(batch):  # a new phase, or batches of another shape
+                    say(f"{self.name}: compiling")
+                    _announce(self.name, phase.step.compile(state, batch, key))
+                with jax.transfer_guard_device_to_host("disallow"):
+                    state, metrics = phase.step(state, batch, key)
+                self._record(log, pending)
+                pending = (step + 1, metrics)
+                done, last = step + 1, step + 1 == config.steps
+                if not (stop or last or done % config.sample_every == 0 or _due(done, config)):
+                    continue
+                self._record(log, pending)  # before a save: nothing that is lost is ever saved
+                pending = None
+                score = None
+                if self.on_sample and (last or done % config.sample_every == 0):
+                    score = self.on_sample(state, done)
+                if stop or last or _due(done, config):
+                    self.checkpoints.save(done, state, _note() | {"order": order}, score=score)
+                if stop:
+                    say(f"{self.name}: stopped at step {done}; the same command goes on from there")
+                    raise SystemExit(128 + stop[0])
+        return state
+
+    def _record(self, log: RunLog, pending: tuple[int, Metrics] | None) -> None:
+        """Logs the metrics of a step; raises _GoBack where they say that the run is lost."""
+        if pending is None:
+            return
+        step, metrics = pending
+        values = {key: float(value) for key, value in sorted(jax.device_get(metrics).items())}
+        log.metrics(step, values)
+        bad = [key for key, value in values.items() if not math.isfinite(value)]
+        self.skipped = self.skipped + 1 if bad or values.get("skipped") else 0
+        if self.skipped == 1:
+            say(f"{self.name}: step {step}: {bad[0] if bad else 'a weight'} is not finite; skipped")
+        if self.skipped >= self.config.skips:
+            raise _GoBack(f"step {step} is the {self.skipped}th in a row that is not finite")
+        for finding in self.monitor.watch(values):
+            say(f"{self.name}: step {step}: {finding.text}")
+            if finding.severe:
+                raise _GoBack(f"step {step}: {finding.text}")
 
 
 def _due(done: int, config: TrainConfig) -> bool:
     return done % config.checkpoint_every == 0
 
 
-def _resume(name: str, checkpoints: Checkpoints, like: Any) -> Any:
-    state, note = checkpoints.restore(like)
+def _resume(name: str, checkpoints: Checkpoints, like: Any) -> tuple[Any, int, int]:
+    """The newest state, the step it was saved at, and the order of the data there."""
+    at = checkpoints.latest
+    assert at is not None
+    state, note = checkpoints.restore(like, at)
     _compare(note)
-    say(f"{name}: resuming at step {int(state.step)}")
-    return state
+    say(f"{name}: resuming at step {at}")
+    return state, at, int(note.get("order", 0))
 
 
 def _open_log(name: str, folder: pathlib.Path, config: TrainConfig, start: int) -> RunLog:
@@ -116,20 +184,6 @@ def _open_log(name: str, folder: pathlib.Path, config: TrainConfig, start: int) 
         batch_size=config.batch_size,
         tensorboard=config.tensorboard,
     )
-
-
-def _record(log: RunLog, pending: tuple[int, Metrics] | None) -> None:
-    if pending is None:
-        return
-    step, metrics = pending
-    values = {key: float(value) for key, value in sorted(jax.device_get(metrics).items())}
-    bad = [key for key, value in values.items() if not math.isfinite(value)]
-    if bad:
-        raise UserError(
-            f"step {step}: {bad[0]} is {values[bad[0]]}; lower --optim.lr, or resume from the "
-            "checkpoint before it with another --train.seed"
-        )
-    log.metrics(step, values)
 
 
 def _announce(name: str, costs: dict[str, float]) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from jaxvid import loop
 from jaxvid.config import TrainConfig
+from jaxvid.health import keep_if_finite
 from jaxvid.io.checkpoint import Checkpoints, tree_digest
 from jaxvid.parallel import compile_step, make_mesh, place_batch, replicate
 from jaxvid.state import PlannerState, init_planner
@@ -37,20 +38,23 @@ def make_step(*, reduce=lambda tree: tree):  # type: ignore[no-untyped-def]
         updates, opt_state = TX.update(reduce(grad), state.opt_state)
         params = optax.apply_updates(state.params, updates)
         new = state.replace(step=state.step + 1, params=params, ema=params, opt_state=opt_state)
-        return new, reduce({"loss": value})
+        return keep_if_finite(state, new, reduce({"loss": value}))
 
     return step
 
 
-def batches(start: int) -> Iterator[HostBatch]:
+def batches(start: int, order: int = 0) -> Iterator[HostBatch]:
     for step in range(start, 10_000):
-        rng = np.random.default_rng(step)
+        rng = np.random.default_rng((order, step))
         yield {"x": rng.normal(size=(4, 3)).astype(np.float32)}
 
 
-def poisoned(start: int, *, at: int) -> Iterator[HostBatch]:
-    for step, batch in enumerate(batches(start), start):
-        yield {"x": batch["x"] * np.float32("nan")} if step == at else batch
+def poisoned(
+    start: int, order: int, *, at: range, orders: tuple[int, ...] = (0,)
+) -> Iterator[HostBatch]:
+    for step, batch in enumerate(batches(start, order), start):
+        bad = step in at and order in orders
+        yield {"x": batch["x"] * np.float32("nan")} if bad else batch
 
 
 def train(  # type: ignore[no-untyped-def]
@@ -92,8 +96,8 @@ def test_a_finished_run_is_left_alone(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_signal_saves_and_the_next_run_goes_on(tmp_path: pathlib.Path) -> None:
-    def interrupting(start: int) -> Iterator[HostBatch]:
-        for step, batch in enumerate(batches(start), start):
+    def interrupting(start: int, order: int) -> Iterator[HostBatch]:
+        for step, batch in enumerate(batches(start, order), start):
             if step == 7:
                 os.kill(os.getpid(), signal.SIGTERM)
             yield batch
@@ -108,11 +112,64 @@ def test_a_signal_saves_and_the_next_run_goes_on(tmp_path: pathlib.Path) -> None
     assert tree_digest(resumed) == tree_digest(train(tmp_path / "straight", 12))
 
 
-def test_a_non_finite_loss_stops_with_its_step(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(UserError, match="step 7: loss is nan"):
-        train(tmp_path, 12, source=functools.partial(poisoned, at=6))
+def test_a_step_that_is_not_finite_is_skipped(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The state is that of a run that never saw the batch, and the log has a null."""
+    state = train(tmp_path, 12, source=functools.partial(poisoned, at=range(6, 7)))
+    assert "step 7: loss is not finite; skipped" in capsys.readouterr().out
+    assert int(state.step) == 11 and logged(tmp_path) == list(range(1, 13))
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[6]) == {"loss": None, "skipped": 1.0, "step": 7}
+
+    def without(start: int, order: int) -> Iterator[HostBatch]:
+        yield from (b for at, b in enumerate(batches(0), 0) if at != 6 and at >= start)
+
+    assert tree_digest(state) == tree_digest(train(tmp_path / "other", 11, source=without))
+
+
+CAREFUL = TrainConfig(steps=12, batch_size=4, checkpoint_every=4, log_every=5, skips=2, rollbacks=2)
+
+
+def test_several_in_a_row_go_back_to_the_checkpoint_and_another_order(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    source = functools.partial(poisoned, at=range(5, 12))
+    state = train(tmp_path / "a", 12, source=source, config=CAREFUL)
+    assert "back to step 4 (return 1)" in capsys.readouterr().out
+    assert logged(tmp_path / "a") == list(range(1, 13))
+    # the same as a run of order 0 up to the checkpoint, and of order 1 from there
+
+    def turning(start: int, order: int) -> Iterator[HostBatch]:
+        yield from (next(batches(step, step >= 4)) for step in range(start, 12))
+
+    wanted = train(tmp_path / "b", 12, source=turning, config=CAREFUL)
+    assert tree_digest(state) == tree_digest(wanted)
+    # resumed after the return, it goes on in that order
+    config = dataclasses.replace(CAREFUL, steps=16)
+    longer = train(tmp_path / "a", 16, source=source, config=config)
+
+    def turned(start: int, order: int) -> Iterator[HostBatch]:
+        yield from (next(batches(step, step >= 4)) for step in range(start, 16))
+
+    assert tree_digest(longer) == tree_digest(
+        train(tmp_path / "b", 16, source=turned, config=config)
+    )
+
+
+def test_a_run_that_is_lost_again_and_again_stops(tmp_path: pathlib.Path) -> None:
+    source = functools.partial(poisoned, at=range(5, 12), orders=(0, 1, 2))
+    with pytest.raises(UserError, match="lost 3 times.*lower --optim.lr"):
+        train(tmp_path, 12, source=source, config=CAREFUL)
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        assert checkpoints.latest == 4  # the poisoned state was not saved
+        assert checkpoints.latest == 4
+
+
+def test_a_run_goes_back_to_its_very_beginning(tmp_path: pathlib.Path) -> None:
+    source = functools.partial(poisoned, at=range(0, 3))
+    state = train(tmp_path / "a", 6, source=source, config=dataclasses.replace(CAREFUL, steps=6))
+    other = train(tmp_path / "b", 6, source=lambda start, order: batches(start, 1))
+    assert tree_digest(state) == tree_digest(other)
 
 
 def test_the_best_checkpoint_outlives_the_latest(tmp_path: pathlib.Path) -> None:
@@ -170,7 +227,7 @@ def test_four_devices_go_through_the_loop(tmp_path: pathlib.Path, backend: str) 
     assert logged(tmp_path / "many") == list(range(1, 9))
 
 
-def alternating(start: int) -> Iterator[HostBatch]:
+def alternating(start: int, order: int = 0) -> Iterator[HostBatch]:
     """Batches of four and eight rows by turns, and now and then an array of no elements."""
     for step in range(start, 10_000):
         x = np.random.default_rng(step).normal(size=(4 + 4 * (step % 2), 3)).astype(np.float32)

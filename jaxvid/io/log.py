@@ -1,6 +1,7 @@
 """What a run says: ``metrics.jsonl``, plain lines or a live bar, TensorBoard when asked for."""
 
 import json
+import math
 import os
 import pathlib
 import sys
@@ -56,7 +57,8 @@ class RunLog:
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
         """Records the metrics of the step that ended as number ``step`` (the first is 1)."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        finite = {key: v if math.isfinite(v) else None for key, v in values.items()}  # JSON's null
+        self._file.write(json.dumps({"step": step, **finite}) + "\n")
         if self._writer:
             for key, value in values.items():
                 self._writer.add_scalar(f"{self.name}/{key}", value, step)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import optax
 
+from jaxvid.health import keep_if_finite
 from jaxvid.losses.tokens import cross_entropy, exact, pointing
 from jaxvid.models.planner import Planner
 from jaxvid.state import PlannerState, ema_update
@@ -25,7 +26,7 @@ def make_planner_step(
     It draws nothing. ``pointing_weight`` is that of pointing at the words that state a slot.
     ``ema`` is the decay of the moving average. Metrics: ``loss``, its parts ``tokens`` and
     ``pointing``, and ``exact``, the share of prompts all of whose tokens are the likeliest, under
-    teacher forcing.
+    teacher forcing. A step that is not finite leaves the state as it was.
     """
 
     def losses(params: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
@@ -44,6 +45,8 @@ def make_planner_step(
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         average = ema_update(state.ema, params, decay=ema, step=state.step)
-        return PlannerState(state.step + 1, params, average, opt_state), metrics
+        new = PlannerState(state.step + 1, params, average, opt_state)
+        norm = optax.tree.norm(grads)
+        return keep_if_finite(state, new, {**metrics, "gradient": norm})
 
     return step
