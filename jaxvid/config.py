@@ -64,6 +64,7 @@ class DataConfig:
     frames: int = 16
     fps: float = 8.0  # frames a second that a clip is sampled at
     text_length: int = 128  # bytes of caption that are read
+    classes: tuple[str, ...] = ()  # names of the clips' classes; filled from the data
     memory_gb: float = 2.0  # sets that fit are held in memory
     threads: int = 2  # that decode and gather batches
 
@@ -100,11 +101,13 @@ class GeneratorConfig:
     decoder: tuple[int, ...] = (48, 32)  # channels of each doubling of resolution
     blocks: int = 1  # residual blocks of each stage
     drawing: int = 32  # features a pixel of the drawn script
+    latent: int = 0  # numbers that say of a clip what conditions leave open; own clips need them
+    attention: Literal["factorised", "full"] = "factorised"  # space then time, or both at once
 
     def __post_init__(self) -> None:
         _positive(self, "width", "layers", "heads", "patch", "blocks", "drawing")
         _heads(self.width, self.heads)
-        _not_negative(self, "text_layers")
+        _not_negative(self, "text_layers", "latent")
         _widths(self, "decoder")
         if self.width % 2:
             raise UserError(f"width {self.width} must be even; try {self.width + 1}")
@@ -136,15 +139,18 @@ class LossConfig:
     """What generator and critics are trained for; see jaxvid.losses and steps.gan."""
 
     adversarial: Literal["relativistic", "nonsaturating", "minimax", "hinge"] = "relativistic"
-    penalty: Literal["finite", "exact", "none"] = "finite"
+    penalty: Literal["finite", "exact", "r1", "none"] = "finite"  # r1: exact, on real clips alone
     penalty_weight: float = 6e-5  # times the elements that a critic sees
     penalty_epsilon: float = 0.05  # of the finite difference, pixels being in -1..1
     centring: float = 0.01
     generator: float = 1.0  # weight of the adversarial loss of the generator
     reconstruction: float = 10.0  # Charbonnier distance to the real clip, at the first step
     reconstruction_final: float = 1.0  # at the last step (cosine)
+    reconstruction_epsilon: float = 0.05  # below it a difference (-1..1) counts by its square
     mismatch: float = 0.5  # real clips under a wrong script, as further negatives
     transport: float = 0.0  # (G(n) - n)² where nothing is known and no script given
+    kl: float = 2e-3  # of the latent's posterior to N(0, 1); only with generator.latent
+    posterior: float = 0.5  # share of clips whose latent is read from the real clip, not drawn
     warmup: int = 0  # steps of reconstruction alone before the critics join
     frames: int = 8  # of a clip that a step trains on, drawn at random; the more, the fewer clips
     warmup_frames: int = 4  # the same during the warm-up
@@ -152,25 +158,49 @@ class LossConfig:
     ema: float = 0.995
 
     def __post_init__(self) -> None:
-        _positive(self, "penalty_epsilon", "frames", "warmup_frames")
+        _positive(self, "penalty_epsilon", "reconstruction_epsilon", "frames", "warmup_frames")
         _not_negative(self, "penalty_weight", "centring", "generator", "reconstruction")
         _not_negative(self, "reconstruction_final", "mismatch", "transport", "warmup", "augment")
+        _not_negative(self, "kl", "posterior")
         _below_one(self, "ema")
+        if self.posterior > 1:
+            raise UserError(f"posterior is {self.posterior}; it is a share, at most 1")
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskConfig:
-    """Shares of the tasks that a clip is trained on: which frames are known."""
+    """Shares of the tasks that a clip is trained on: what of it is known. They add up to 1.
 
-    nothing: float = 0.6
-    first: float = 0.15
-    ends: float = 0.2  # both ends, or every fourth frame
-    scattered: float = 0.05  # each frame known with probability 1/4
+    ``drop_*``: shares of clips whose condition is left out, so that it can be left out later.
+    """
+
+    nothing: float = 0.5
+    first: float = 0.1
+    start: float = 0.1  # the first frames, any number of them: continuation
+    ends: float = 0.2  # both ends, every fourth or every second frame: in-betweening
+    scattered: float = 0.05  # each frame with probability 1/4
+    region: float = 0.05  # all but a box, in all frames: inpainting
+    drop_text: float = 0.1
+    drop_script: float = 0.1
+    drop_class: float = 0.1
 
     def __post_init__(self) -> None:
-        shares = (self.nothing, self.first, self.ends, self.scattered)
+        shares = (self.nothing, self.first, self.start, self.ends, self.scattered, self.region)
         if min(shares) < 0 or not abs(sum(shares) - 1) <= 1e-6:
             raise UserError(f"the shares of the tasks are {shares}; they must add up to 1")
+        _below_one(self, "drop_text", "drop_script", "drop_class")
+
+
+@dataclasses.dataclass(frozen=True)
+class ComputeConfig:
+    """How a step is computed; none of it changes what is learnt, but for rounding."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of networks; weights, losses stay float32
+    remat: bool = False  # compute layers again for the gradient: less memory, a third more work
+    accumulate: int = 1  # parts that a batch is computed in, one after the other
+
+    def __post_init__(self) -> None:
+        _positive(self, "accumulate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,13 +235,16 @@ class TrainConfig:
     sample_every: int = 500
     checkpoint_every: int = 500
     keep: int = 2  # latest checkpoints beside the best
+    skips: int = 5  # steps in a row that are not finite before the run goes back
+    rollbacks: int = 3  # times that a run goes back to its checkpoint before it stops
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
         _positive(
             self, "steps", "batch_size", "log_every", "sample_every", "checkpoint_every", "keep"
         )
-        _not_negative(self, "seed")
+        _positive(self, "skips")
+        _not_negative(self, "seed", "rollbacks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,6 +266,7 @@ class GanRun:
     critic: CriticConfig = CriticConfig()
     loss: LossConfig = LossConfig()
     tasks: TaskConfig = TaskConfig()
+    compute: ComputeConfig = ComputeConfig()
     optim: OptimConfig = OptimConfig(b1=0.0)
     critic_optim: OptimConfig = OptimConfig(b1=0.0)
     train: TrainConfig = TrainConfig()
@@ -240,6 +274,7 @@ class GanRun:
     def __post_init__(self) -> None:
         of = max(self.generator.patch, 2 ** len(self.critic.frame_widths), 8)
         _multiple("resolution", self.data.resolution, of, "the networks halve it that often")
+        _multiple("batch_size", self.train.batch_size, self.compute.accumulate, "its parts")
 
 
 def to_json(run: Any) -> str:

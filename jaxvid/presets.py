@@ -1,14 +1,19 @@
 """Presets: functions that return a run. Each docstring is a lab record."""
 
+import dataclasses
 from collections.abc import Callable
 
 from jaxvid.config import (
+    ComputeConfig,
+    CriticConfig,
     DataConfig,
     GanRun,
+    GeneratorConfig,
     LossConfig,
     OptimConfig,
     PlannerConfig,
     PlannerRun,
+    TaskConfig,
     TrainConfig,
 )
 
@@ -39,6 +44,9 @@ def story_planner() -> PlannerRun:
     )
 
 
+MUON = OptimConfig(kind="muon", lr=1e-2, b1=0.5, warmup=20, final=0.05)
+
+
 def quickstart_gan() -> GanRun:
     """The generator and critics of ``python -m train.quickstart``: 16 frames of 32 x 32.
 
@@ -48,13 +56,89 @@ def quickstart_gan() -> GanRun:
     return GanRun(
         data=DataConfig(),
         loss=LossConfig(warmup=300, frames=8, warmup_frames=4),
-        optim=OptimConfig(lr=3e-3, b1=0.5, warmup=20, final=0.1),
+        optim=MUON,
         train=TrainConfig(steps=400, batch_size=16, checkpoint_every=150, sample_every=150),
     )
+
+
+def tiny_gan() -> GanRun:
+    """The generator that comes with jaxvid: 16 frames of 32 x 32, one network for all tasks."""
+    return GanRun(
+        data=DataConfig(),
+        generator=GeneratorConfig(width=96, layers=3, decoder=(64, 48), latent=32),
+        critic=CriticConfig(clip_layers=2),
+        loss=LossConfig(warmup=1300, frames=8, warmup_frames=6),
+        # In-betweening and continuation of a user's own video come without a script.
+        tasks=TaskConfig(nothing=0.45, ends=0.25, drop_script=0.25),
+        optim=MUON,
+        train=TrainConfig(steps=1600, batch_size=16, checkpoint_every=250, sample_every=250),
+    )
+
+
+def small_gan() -> GanRun:
+    """16 frames of 64 x 64, for one GPU."""
+    return GanRun(
+        data=DataConfig(resolution=64),
+        generator=GeneratorConfig(
+            width=384, layers=8, heads=6, text_layers=2, patch=8, decoder=(192, 128, 96),
+            blocks=2, drawing=64, latent=64,
+        ),
+        critic=CriticConfig(
+            frame_widths=(64, 128, 192, 256), clip_width=384, clip_layers=6, heads=6, text_width=128
+        ),
+        loss=LossConfig(warmup=2000, frames=16, warmup_frames=8, ema=0.999),
+        compute=ComputeConfig(dtype="bfloat16"),
+        optim=MUON,
+        train=TrainConfig(steps=12_000, batch_size=64, checkpoint_every=500),
+    )  # fmt: skip
+
+
+def base_gan() -> GanRun:
+    """16 frames of 128 x 128, for a few GPUs."""
+    return GanRun(
+        data=DataConfig(resolution=128),
+        generator=GeneratorConfig(
+            width=768, layers=12, heads=12, text_layers=4, patch=8, decoder=(384, 256, 128),
+            blocks=2, drawing=64, latent=128,
+        ),
+        critic=CriticConfig(
+            frame_widths=(64, 128, 256, 384, 512), clip_width=768, clip_layers=9, heads=12,
+            text_width=256,
+        ),
+        loss=LossConfig(warmup=5000, frames=16, warmup_frames=8, ema=0.9995),
+        compute=ComputeConfig(dtype="bfloat16", remat=True),
+        optim=dataclasses.replace(MUON, lr=5e-3, warmup=500),
+        train=TrainConfig(steps=100_000, batch_size=128, checkpoint_every=1000),
+    )  # fmt: skip
+
+
+def large_gan() -> GanRun:
+    """16 frames of 256 x 256, for a pod."""
+    return GanRun(
+        data=DataConfig(resolution=256),
+        generator=GeneratorConfig(
+            width=1024, layers=24, heads=16, text_layers=6, patch=16,
+            decoder=(512, 256, 128, 64), blocks=2, drawing=64, latent=256,
+        ),
+        critic=CriticConfig(
+            frame_widths=(32, 64, 128, 256, 512, 512), clip_width=1024, clip_layers=18, heads=16,
+            text_width=512,
+        ),
+        loss=LossConfig(warmup=10_000, frames=16, warmup_frames=8, ema=0.9999),
+        compute=ComputeConfig(dtype="bfloat16", remat=True, accumulate=4),
+        optim=dataclasses.replace(MUON, lr=3e-3, warmup=1000),
+        train=TrainConfig(steps=300_000, batch_size=256, checkpoint_every=2000),
+    )  # fmt: skip
 
 
 PLANNER: dict[str, Callable[[], PlannerRun]] = {
     "quickstart": quickstart_planner,
     "story": story_planner,
 }
-GAN: dict[str, Callable[[], GanRun]] = {"quickstart": quickstart_gan}
+GAN: dict[str, Callable[[], GanRun]] = {
+    "quickstart": quickstart_gan,
+    "tiny": tiny_gan,
+    "small": small_gan,
+    "base": base_gan,
+    "large": large_gan,
+}

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,12 @@ from jaxvid.config import GanRun, PlannerRun
 from jaxvid.data.batch import collate
 from jaxvid.data.loader import Batches, make_loader
 from jaxvid.data.prompts import Kind, PromptSource
-from jaxvid.data.source import Example, open_source
+from jaxvid.data.source import Example, Source, open_source
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text, write_grid
-from jaxvid.models.discriminator import Critics
+from jaxvid.io.weights import check_weights, read_weights
+from jaxvid.models.discriminator import Critics, Posterior
 from jaxvid.models.generator import Generator
 from jaxvid.models.planner import PICTURE, Planner
 from jaxvid.optim import make_optimizer
@@ -30,12 +31,11 @@ from jaxvid.parallel import (
     compile_function,
     compile_step,
     make_mesh,
-    place_batch,
 )
 from jaxvid.state import GanState, PlannerState, init_gan, init_planner
 from jaxvid.steps.gan import Game, make_gan_step
 from jaxvid.steps.planner import make_planner_step
-from jaxvid.steps.sample import make_sampler, to_bytes
+from jaxvid.steps.sample import Sampler, make_sampler, to_bytes
 from jaxvid.typing import HostBatch, Params, UserError
 
 R = TypeVar("R")
@@ -110,7 +110,11 @@ def make_planner(run: PlannerRun) -> Planner:
     return Planner(**dataclasses.asdict(run.planner), text_length=run.data.text_length)
 
 
-def _prompt_source(run: PlannerRun) -> PromptSource:
+def prompt_source(run: PlannerRun, order: int = 0) -> PromptSource:
+    """The prompts that the planner of the run learns from; another ``order`` has others.
+
+    Raises UserError for data without scripts.
+    """
     if run.data.source not in ("scenes", "stories"):
         raise UserError(
             f"data source {run.data.source!r} has no scripts to learn from; use scenes or stories"
@@ -118,7 +122,7 @@ def _prompt_source(run: PlannerRun) -> PromptSource:
     return PromptSource(
         "train",
         source="scenes" if run.data.source == "scenes" else "stories",
-        seed=run.train.seed,
+        seed=run.train.seed + order,
         text_length=run.data.text_length,
     )
 
@@ -137,7 +141,7 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
     check_run(folder, run)
     planner, state = build_planner(run)
     step = planner_step(run, planner)
-    source = _prompt_source(run)
+    prompt_source(run)  # what it cannot read is said before anything is written
     open_run(folder, run)
     return loop.run(
         "planner",
@@ -145,7 +149,9 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
         config=run.train,
         phases=[loop.Phase(step, run.train.steps)],
         state=state,
-        batches=lambda start: _prompts(source, run.train.batch_size, start, run.data.threads),
+        batches=lambda start, order: _prompts(
+            prompt_source(run, order), run.train.batch_size, start, run.data.threads
+        ),
     )
 
 
@@ -180,40 +186,63 @@ def _prompts(source: PromptSource, size: int, start: int, threads: int) -> Itera
 # --- generator and critics ---------------------------------------------------------------------
 
 
-def build_gan(
-    run: GanRun, batch: HostBatch, *, abstract: bool = False
-) -> tuple[Generator, Critics, GanState]:
+class Nets(NamedTuple):
+    """The networks of a GAN run; ``posterior`` is None where the generator has no latent."""
+
+    generator: Generator
+    critics: Critics
+    posterior: Posterior | None
+
+
+def make_nets(run: GanRun) -> Nets:
+    """The networks of a run."""
+    classes, remat = len(run.data.classes), run.compute.remat
+    generator = Generator(run.generator, classes=classes, remat=remat)
+    critics = Critics(run.critic, classes=classes, remat=remat)
+    size = run.generator.latent
+    return Nets(generator, critics, Posterior(run.critic, size) if size else None)
+
+
+def build_gan(run: GanRun, batch: HostBatch, *, abstract: bool = False) -> tuple[Nets, GanState]:
     """The networks and their state before the first step; ``batch`` gives the shapes.
 
     ``abstract``: under ``jax.eval_shape``, which takes no compiled functions.
     """
-    generator, critics = Generator(run.generator), Critics(run.critic)
+    nets = make_nets(run)
     one = {name: jnp.asarray(value[:1]) for name, value in batch.items()}
     noise = jnp.zeros(one["video"].shape, jnp.float32)
-    key_g, key_d = jax.random.split(jax.random.key(run.train.seed))
-    mask = noise[..., :1]
-    params = _initialiser(generator, abstract)(key_g, noise, noise, mask, one)["params"]
-    picked = jnp.zeros((1, run.critic.frames), jnp.int32)
-    critic_params = _initialiser(critics, abstract)(key_d, noise, picked, one)["params"]
+    latent = jnp.zeros((1, run.generator.latent), jnp.float32)
+    key_g, key_d, key_q = jax.random.split(jax.random.key(run.train.seed), 3)
+    inputs = (noise, noise, noise[..., :1], one, latent)
+    params = dict(_initialiser(nets.generator, abstract)(key_g, *inputs)["params"])
+    if nets.posterior is not None:
+        read = _initialiser(nets.posterior, abstract)(key_q, noise, one)
+        params["posterior"] = read["params"]
+    picked = jnp.zeros((1, min(run.critic.frames, noise.shape[1])), jnp.int32)
+    critic_params = _initialiser(nets.critics, abstract)(key_d, noise, picked, one)["params"]
     tx = make_optimizer(run.optim, run.train.steps)
     critic_tx = make_optimizer(run.critic_optim, run.train.steps)
-    return generator, critics, init_gan(params, critic_params, tx, critic_tx)
+    return nets, init_gan(params, critic_params, tx, critic_tx)
 
 
-def gan_phases(run: GanRun, generator: Generator, critics: Critics) -> list[loop.Phase]:
-    """The warm-up by reconstruction alone, then the adversarial game."""
-    mesh = make_mesh()
-    check_batch_size(run.train.batch_size, mesh)
-    game = Game(
-        generator,
-        critics,
+def make_game(run: GanRun, nets: Nets) -> Game:
+    """All that a step of the run closes over."""
+    return Game(
+        *(nets.generator, nets.posterior, nets.critics),
         tx=make_optimizer(run.optim, run.train.steps),
         critic_tx=make_optimizer(run.critic_optim, run.train.steps),
         loss=run.loss,
         tasks=run.tasks,
+        compute=run.compute,
         steps=run.train.steps,
-        critic_frames=run.critic.frames,
     )
+
+
+def gan_phases(run: GanRun, nets: Nets) -> list[loop.Phase]:
+    """The warm-up by reconstruction alone, then the adversarial game."""
+    mesh = make_mesh()
+    check_batch_size(run.train.batch_size // run.compute.accumulate, mesh)
+    game = make_game(run, nets)
     phases = []
     for adversarial, until in ((False, run.loss.warmup), (True, run.train.steps)):
         if until:
@@ -223,25 +252,32 @@ def gan_phases(run: GanRun, generator: Generator, critics: Critics) -> list[loop
     return phases
 
 
+def open_training(run: GanRun) -> tuple[GanRun, Source]:
+    """The training data, and the run with the classes that it has."""
+    source = open_source(run.data, split="train", seed=run.train.seed)
+    classes = tuple(source.labels.get("class", ()))
+    return dataclasses.replace(run, data=dataclasses.replace(run.data, classes=classes)), source
+
+
 def train_gan(run: GanRun, folder: pathlib.Path) -> GanState:
     """Trains generator and critics in ``folder``; resumes what is there."""
+    run, source = open_training(run)
     check_run(folder, run)
-    source = open_source(run.data, split="train", seed=run.train.seed)
     say(f"gan: {len(source)} clips of {run.data.source}")
     held_out = open_source(run.data, split="heldout", seed=run.train.seed)
     shown = Batches(held_out, batch_size=SAMPLES, seed=0, text_length=run.data.text_length)[0]
-    generator, critics, state = build_gan(run, shown)
+    nets, state = build_gan(run, shown)
     open_run(folder, run)
     return loop.run(
         "gan",
         folder,
         config=run.train,
-        phases=gan_phases(run, generator, critics),
+        phases=gan_phases(run, nets),
         state=state,
-        batches=lambda start: make_loader(
+        batches=lambda start, order: make_loader(
             source,
             batch_size=run.train.batch_size,
-            seed=run.train.seed,
+            seed=run.train.seed + order,
             text_length=run.data.text_length,
             threads=run.data.threads,
             memory_gb=run.data.memory_gb,
@@ -249,22 +285,40 @@ def train_gan(run: GanRun, folder: pathlib.Path) -> GanState:
             process_count=jax.process_count(),
             start_step=start,
         ),
-        on_sample=_sample_hook(folder, generator, shown),
+        on_sample=_sample_hook(
+            folder, make_sampler(nets.generator, dtype=run.compute.dtype), shown
+        ),
     )
 
 
-def load_gan(folder: pathlib.Path) -> tuple[Generator, Critics, GanState, GanRun]:
+def load_gan(folder: pathlib.Path) -> tuple[Nets, GanState, GanRun]:
     """The networks and the newest state of a run folder. Raises UserError where there is none."""
     run = _read(GanRun, folder, "generator", "python -m train.quickstart or train.gan")
+    with Checkpoints(folder / "checkpoints", keep=run.train.keep) as checkpoints:
+        return make_nets(run), checkpoints.restore(_shapes(run))[0], run
+
+
+def read_generator(path: pathlib.Path) -> tuple[Nets, Params, GanRun]:
+    """The networks and the generator's parameters of a file that ``pipeline.export`` wrote.
+
+    Raises UserError for any other file.
+    """
+    params, config = read_weights(path)
+    try:
+        run = configs.from_json(GanRun, config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    like = {name: tree for name, tree in _shapes(run).params.items() if name != "posterior"}
+    check_weights(path, params, like)
+    return make_nets(run), params, run
+
+
+def _shapes(run: GanRun) -> GanState:
+    """The state of a run as shapes alone: enough to restore, and no work."""
     shape = (run.data.frames, run.data.resolution, run.data.resolution, 3)
     blank = Example(np.zeros(shape, np.uint8), "", run.data.fps)
     batch = collate([blank], [0], text_length=run.data.text_length)
-    like = jax.eval_shape(
-        lambda: build_gan(run, batch, abstract=True)[2]
-    )  # shapes are enough to restore
-    generator, critics = Generator(run.generator), Critics(run.critic)
-    with Checkpoints(folder / "checkpoints", keep=run.train.keep) as checkpoints:
-        return generator, critics, checkpoints.restore(like)[0], run
+    return jax.eval_shape(lambda: build_gan(run, batch, abstract=True)[1])
 
 
 def _initialiser(network: Any, abstract: bool) -> Callable[..., Any]:
@@ -278,9 +332,9 @@ def _read(kind: type[R], folder: pathlib.Path, what: str, how: str) -> R:
     return configs.from_json(kind, path.read_text(encoding="utf-8"))
 
 
-def _sample_hook(folder: pathlib.Path, generator: Generator, shown: HostBatch) -> loop.Hook:
+def _sample_hook(folder: pathlib.Path, sample: Sampler, shown: HostBatch) -> loop.Hook:
     """Writes a grid of held-out clips, each generated above its real one, scored by the error."""
-    sampler = compile_function(make_sampler(generator))
+    sampler = compile_function(sample)
 
     def film(params: Params, at: int) -> np.ndarray:
         # One by one and with a mask, as the pipeline does it: the same program serves both.
@@ -297,50 +351,3 @@ def _sample_hook(folder: pathlib.Path, generator: Generator, shown: HostBatch) -
         return float((error**2).mean() / 255.0**2)
 
     return hook
-
-
-# --- what a run would cost ---------------------------------------------------------------------
-
-
-def describe(run: GanRun | PlannerRun) -> str:
-    """For ``--dry-run``: the resolved configuration, the parameters, the cost of a step."""
-    size = run.train.batch_size
-    if isinstance(run, PlannerRun):
-        planner, planner_state = build_planner(run)
-        stories = run.data.source == "stories"
-        batch = _prompt_source(run).batch(range(size), "long" if stories else "short")
-        steps = {"step": planner_step(run, planner)}
-        return _table(run, planner_state, {"planner": planner_state.params}, steps, batch)
-    source = open_source(run.data, split="train", seed=run.train.seed)
-    batch = Batches(source, batch_size=size, seed=0, text_length=run.data.text_length)[0]
-    generator, critics, state = build_gan(run, batch)
-    names = ("warm-up step", "adversarial step")
-    phases = gan_phases(run, generator, critics)
-    steps = {name: phase.step for name, phase in zip(names[-len(phases) :], phases, strict=True)}
-    parts = {"generator": state.params, "critics": state.critic_params}
-    return _table(run, state, parts, steps, batch)
-
-
-def _table(
-    run: GanRun | PlannerRun,
-    state: Any,
-    parts: dict[str, Params],
-    steps: dict[str, CompiledStep],
-    batch: HostBatch,
-) -> str:
-    lines = [configs.to_json(run), "", f"{'parameters':<28}{'count':>12}"]
-    for name, params in parts.items():
-        for child, tree in params.items():
-            lines.append(f"{name + '.' + child:<28}{_count(tree):>12,}")
-        lines.append(f"{name + ' in all':<28}{_count(params):>12,}")
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    lines.append(f"{'state (and a checkpoint)':<28}{size / 2**20:>12.1f} MiB")
-    for name, step in steps.items():
-        costs = step.compile(state, place_batch(batch, step.mesh), jax.random.key(0))
-        lines.append(f"{name:<28}{costs['flops'] / 1e9:>12.1f} GFLOP")
-        lines.append(f"{name + ', memory':<28}{costs['bytes'] / 2**20:>12.0f} MiB")
-    return "\n".join(lines)
-
-
-def _count(tree: Params) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -31,6 +31,7 @@ FLOORS = {
     "state": 8,
     "optim": 8,
     "parallel": 9,
+    "health": 9,
     "data": 9,
     "io": 9,
     "video": 9,
@@ -43,10 +44,14 @@ FLOORS = {
     "training": 12,
     "screenwriter": 13,
     "pipeline": 14,
-    "evaluate": 15,
+    "judge": 13,
+    "sizes": 13,
+    "film": 9,
+    "examine": 15,
+    "evaluate": 16,
     "evaluate_planner": 15,
-    "cli": 16,
-    "__init__": 17,
+    "cli": 17,
+    "__init__": 18,
 }
 COMPILERS = {"jit", "pmap", "make_mesh", "pmean", "shard_map"}
 # Flax outside of models/: the state's dataclasses.
@@ -129,7 +134,7 @@ def test_package_budget() -> None:
     # What people say in a language is a list that grows with every wording: counted apart.
     words = [path for path in FILES if path.name.startswith(("english", "chinese"))]
     code = [path for path in FILES if path not in words]
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in code) <= 10_250
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in code) <= 14_500
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in words) <= 3_600
 
 

@@ -25,13 +25,14 @@ BATCH = {
     "visible": np.ones((B, T, 2), np.float32),
     "attributes": RNG.integers(1, 4, (B, 2, 3)).astype(np.int32),
     "background": np.array([1, 5], np.int32),
+    "label": np.array([2, 5], np.int32),
 }
 
 
 @pytest.fixture(scope="module")
 def params() -> Any:
     """Random everywhere, unlike the initialisation, where some branches are zero."""
-    init = Critics(CONFIG).init
+    init = Critics(CONFIG, classes=5).init
     given = (VIDEO, PICKED, BATCH)
     shapes = jax.eval_shape(lambda *x: init(jax.random.key(0), *x)["params"], *given)
 
@@ -44,7 +45,7 @@ def params() -> Any:
 
 @jax.jit
 def judge(params: Any, video: Any, picked: Any, batch: Any) -> jax.Array:
-    return Critics(CONFIG).apply({"params": params}, video, picked, batch)
+    return Critics(CONFIG, classes=5).apply({"params": params}, video, picked, batch)
 
 
 @pytest.fixture(scope="module")

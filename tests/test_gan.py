@@ -10,19 +10,17 @@ import pytest
 
 from jaxvid import training
 from jaxvid.config import (
+    ComputeConfig,
     CriticConfig,
     DataConfig,
     GanRun,
     GeneratorConfig,
     LossConfig,
     OptimConfig,
-    TaskConfig,
     TrainConfig,
 )
 from jaxvid.data.loader import Batches
 from jaxvid.data.source import open_source
-from jaxvid.models.discriminator import Critics
-from jaxvid.models.generator import Generator
 from jaxvid.parallel import CompiledStep, compile_step, make_mesh, place_batch, replicate
 from jaxvid.state import GanState
 from jaxvid.steps import gan as gan_step
@@ -32,7 +30,7 @@ from jaxvid.typing import HostBatch
 B, T, R = 8, 4, 8
 RUN = GanRun(
     data=DataConfig(resolution=R, frames=T, text_length=32),
-    generator=GeneratorConfig(width=16, layers=1, heads=2, decoder=(8, 8), drawing=8),
+    generator=GeneratorConfig(width=16, layers=1, heads=2, decoder=(8, 8), drawing=8, latent=4),
     critic=CriticConfig(frames=2, frame_widths=(8,), clip_width=8, clip_layers=1, heads=2),
     loss=LossConfig(frames=T, warmup_frames=T, reconstruction_final=10.0),
     # Adam moves a weight whose gradient is rounding noise by up to lr, so lr bounds the agreement.
@@ -52,22 +50,9 @@ def device(batch: HostBatch) -> dict[str, jax.Array]:
     return {name: jnp.asarray(value) for name, value in batch.items()}
 
 
-def game(run: GanRun, generator: Generator, critics: Critics) -> gan_step.Game:
-    return gan_step.Game(
-        generator,
-        critics,
-        tx=training.make_optimizer(run.optim, run.train.steps),
-        critic_tx=training.make_optimizer(run.critic_optim, run.train.steps),
-        loss=run.loss,
-        tasks=run.tasks,
-        steps=run.train.steps,
-        critic_frames=run.critic.frames,
-    )
-
-
 def compiled(run: GanRun, batch: HostBatch, devices: int, backend: str) -> CompiledStep:
-    generator, critics, _ = training.build_gan(run, batch)
-    make_step = functools.partial(gan_step.make_gan_step, game(run, generator, critics))
+    game = training.make_game(run, training.make_nets(run))
+    make_step = functools.partial(gan_step.make_gan_step, game)
     return compile_step(make_step, make_mesh(jax.devices()[:devices]), backend=backend)  # type: ignore[arg-type]
 
 
@@ -83,7 +68,7 @@ def after(step: CompiledStep, batch: HostBatch, state: GanState, steps: int) -> 
 
 @pytest.fixture(scope="module")
 def one_device(batch: HostBatch) -> tuple[CompiledStep, GanState, GanState]:
-    start = training.build_gan(RUN, batch)[2]
+    start = training.build_gan(RUN, batch)[1]
     step = compiled(RUN, batch, 1, "jit")
     return step, start, after(step, batch, start, 3)
 
@@ -118,59 +103,90 @@ def test_bit_equal_when_repeated(batch: HostBatch, one_device: tuple) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "penalty"), [("nonsaturating", "none"), ("minimax", "exact"), ("hinge", "exact")]
+    ("kind", "penalty"), [("nonsaturating", "none"), ("minimax", "exact"), ("hinge", "r1")]
 )
 def test_every_game_is_differentiable(batch: HostBatch, kind: str, penalty: str) -> None:
     """Each loss and penalty makes a step that keeps the shape of the state, and says its terms."""
     loss = dataclasses.replace(RUN.loss, adversarial=kind, penalty=penalty)  # type: ignore[arg-type]
     run = dataclasses.replace(RUN, loss=loss)
-    generator, critics, state = training.build_gan(run, batch)
-    step = gan_step.make_gan_step(game(run, generator, critics))
+    nets, state = training.build_gan(run, batch)
+    step = gan_step.make_gan_step(training.make_game(run, nets))
     new, metrics = jax.eval_shape(step, state, device(batch), jax.random.key(0))
     assert jax.tree.structure(new) == jax.tree.structure(state)
-    has_penalty = {"d_r1", "d_r2"} <= metrics.keys()
-    assert has_penalty == (penalty != "none")
-
-
-def test_tasks_follow_their_shares() -> None:
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(4000))
-    tasks = TaskConfig(nothing=0.4, first=0.2, ends=0.3, scattered=0.1)
-    known = np.asarray(gan_step.sample_tasks(keys, 16, tasks))
-    assert abs((known.sum(1) == 0).mean() - 0.4) < 0.03
-    first_only = (known[:, 0] == 1) & (known.sum(1) == 1)
-    assert abs(first_only.mean() - 0.2) < 0.03
-    both_ends = (known[:, 0] == 1) & (known[:, -1] == 1)
-    assert both_ends.mean() > 0.28
-
-
-def test_mismatched_scripts_differ_where_there_is_an_actor(batch: HostBatch) -> None:
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(1), i))(jnp.arange(B))
-    true = batch["attributes"]
-    wrong = np.asarray(gan_step.mismatched(keys, device(batch))["attributes"])
-    there = true[..., 0] > 0
-    assert ((wrong != true).sum(-1)[there] == 1).all()
-    assert (wrong[~there] == true[~there]).all()
-    assert (wrong[..., 0] <= 8).all() and (wrong[..., 1] <= 8).all() and (wrong >= 0).all()
-
-
-def test_picked_frames_are_in_order_and_belong_together(batch: HostBatch) -> None:
-    picked = gan_step.pick_frames(device(batch), jax.random.key(0), jnp.int32(3), 2)
-    assert picked["video"].shape == (B, 2, R, R, 3)
-    for b in range(B):
-        at = [list(batch["times"][b]).index(t) for t in np.asarray(picked["times"][b])]
-        assert at == sorted(set(at))
-        np.testing.assert_array_equal(picked["video"][b], batch["video"][b][at])
-        np.testing.assert_array_equal(picked["boxes"][b], batch["boxes"][b][at])
+    wanted = {"none": set(), "exact": {"d_r1", "d_r2"}, "r1": {"d_r1"}}[penalty]
+    assert {"d_r1", "d_r2"} & metrics.keys() == wanted
+    assert ("slope_real" in metrics, "slope_fake" in metrics) == (bool(wanted), len(wanted) == 2)
 
 
 def test_sampler_returns_known_pixels_bit_for_bit(batch: HostBatch) -> None:
-    generator, _, state = training.build_gan(RUN, batch)
+    nets, state = training.build_gan(RUN, batch)
     mask = np.random.default_rng(0).integers(0, 2, (B, T, R, R, 1)).astype(np.float32)
-    sample = jax.jit(make_sampler(generator))
+    sample = jax.jit(make_sampler(nets.generator))
     video = to_bytes(sample(state.params, device({**batch, "mask": mask}), jax.random.key(0)))
     same = np.asarray(video) == batch["video"]
     assert same[np.broadcast_to(mask > 0, same.shape)].all()
     assert not same[np.broadcast_to(mask == 0, same.shape)].all()
+
+
+def test_guidance_of_one_is_none_and_more_exaggerates(batch: HostBatch) -> None:
+    nets, state = training.build_gan(RUN, batch)
+    params = jax.tree.map(lambda p: p + 0.05, state.params)  # some branches begin at zero
+    plain = jax.jit(make_sampler(nets.generator))
+    guided = jax.jit(make_sampler(nets.generator, guided=True))
+
+    def film(strength: float) -> np.ndarray:
+        asked = {**batch, "guidance": np.full(B, strength, np.float32)}
+        return np.asarray(guided(params, device(asked), jax.random.key(0)))
+
+    one = np.asarray(plain(params, device(batch), jax.random.key(0)))
+    nothing = {k: np.zeros_like(v) for k, v in batch.items() if k not in ("index", "times")}
+    free = np.asarray(plain(params, device({**batch, **nothing}), jax.random.key(0)))
+    assert np.abs(one - free).max() > 1e-3
+    for strength in (0.0, 1.0, 2.5):
+        wanted = free + strength * (one - free)
+        np.testing.assert_allclose(film(strength), wanted, atol=1e-4)
+
+
+def test_parts_of_a_batch_are_the_whole(batch: HostBatch, one_device: tuple) -> None:
+    """Four parts, on two devices: parameters, optimizer states and metrics of one step."""
+    run = dataclasses.replace(RUN, compute=ComputeConfig(accumulate=4))
+    _, start, _ = one_device
+    results = []
+    for step in (one_device[0], compiled(run, batch, 2, "jit")):
+        state = replicate(jax.tree.map(jnp.array, start), step.mesh)
+        key = replicate(jax.random.key(0), step.mesh)
+        results.append(step(state, place_batch(batch, step.mesh), key))
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(results[0]), jax.tree.leaves(results[1]), strict=True
+    ):
+        name = jax.tree_util.keystr(path)
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), atol=1e-5, err_msg=name)
+
+
+def test_bad_numbers_leave_the_state_bit_for_bit(batch: HostBatch, one_device: tuple) -> None:
+    """A condition that is not finite spoils loss and gradients of both sides."""
+    step, start, _ = one_device
+    before = replicate(jax.tree.map(jnp.array, start), step.mesh)
+    spoilt = {**batch, "boxes": np.full_like(batch["boxes"], np.nan)}
+    key = replicate(jax.random.key(0), step.mesh)
+    after, metrics = step(before, place_batch(spoilt, step.mesh), key)
+    assert float(metrics["skipped"]) == 1 and not np.isfinite(float(metrics["g_gradient"]))
+    for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(start), strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_only_settled_examples_are_held_to_the_real_clip(batch: HostBatch) -> None:
+    """Scripted, read by the posterior, or held at both ends; without a latent: all."""
+    draw = {
+        "real": jnp.zeros((5, T, R, R, 3)),
+        "mask": jnp.zeros((5, T, R, R, 1)).at[1, jnp.array([0, -1])].set(1).at[2, 0].set(1),
+        "read": jnp.array([0.0, 0, 0, 1, 0]),
+        "batch": {"visible": jnp.zeros((5, T, 2)).at[4].set(1)},
+    }
+    game = training.make_game(RUN, training.make_nets(RUN))
+    np.testing.assert_array_equal(gan_step._settled(game, draw), [0, 1, 0, 1, 1])
+    free = dataclasses.replace(game, posterior=None)
+    np.testing.assert_array_equal(gan_step._settled(free, draw), np.ones(5))
 
 
 def test_one_batch_overfits(batch: HostBatch, one_device: tuple) -> None:

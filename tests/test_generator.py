@@ -1,5 +1,6 @@
 """Laws of the generator: what is known comes back, what is not asked for has no influence."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -8,9 +9,11 @@ import pytest
 
 from jaxvid.config import GeneratorConfig
 from jaxvid.models.generator import Generator
+from jaxvid.steps.gan import lower
 
 B, T, R, L = 2, 4, 16, 16
-CONFIG = GeneratorConfig(width=16, layers=1, heads=2, decoder=(8, 8), drawing=8)
+CONFIG = GeneratorConfig(width=16, layers=1, heads=2, decoder=(8, 8), drawing=8, latent=4)
+CLASSES = 5
 RNG = np.random.default_rng(0)
 Inputs = dict[str, Any]
 
@@ -26,6 +29,7 @@ def conditions(frames: int = T) -> dict[str, np.ndarray]:
         "visible": np.ones((B, frames, 2), np.float32),
         "attributes": RNG.integers(1, 4, (B, 2, 3)).astype(np.int32),
         "background": np.array([1, 5], np.int32),
+        "label": np.array([2, 5], np.int32),
     }
 
 
@@ -39,13 +43,14 @@ def inputs(frames: int = T, height: int = R, width: int = R, known: Any = ()) ->
         "known": RNG.uniform(-1, 1, shape).astype(np.float32),
         "mask": mask,
         "batch": conditions(frames),
+        "latent": RNG.normal(size=(B, CONFIG.latent)).astype(np.float32),
     }
 
 
 @pytest.fixture(scope="module")
 def params() -> Any:
     """Random everywhere, unlike the initialisation, where some branches are zero."""
-    init = Generator(CONFIG).init
+    init = Generator(CONFIG, CLASSES).init
     shapes = jax.eval_shape(lambda *x: init(jax.random.key(0), *x)["params"], *inputs().values())
 
     def fill(leaf: Any) -> np.ndarray:
@@ -56,8 +61,8 @@ def params() -> Any:
 
 
 @jax.jit
-def generate(params: Any, noise: Any, known: Any, mask: Any, batch: Any) -> jax.Array:
-    return Generator(CONFIG).apply({"params": params}, noise, known, mask, batch)
+def generate(params: Any, noise: Any, known: Any, mask: Any, batch: Any, latent: Any) -> jax.Array:
+    return Generator(CONFIG, CLASSES).apply({"params": params}, noise, known, mask, batch, latent)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +111,8 @@ def test_an_example_does_not_see_the_others(params: Any, x: Inputs, video: np.nd
 
 
 @pytest.mark.parametrize(
-    "name", ["noise", "known", "times", "text", "boxes", "attributes", "background"]
+    "name",
+    ["noise", "known", "latent", "times", "text", "boxes", "attributes", "background", "label"],
 )
 def test_everything_given_matters_to_unknown_frames(
     params: Any, x: Inputs, video: np.ndarray, name: str
@@ -164,6 +170,27 @@ def test_every_parameter_learns_and_padding_does_not(params: Any, x: Inputs) -> 
         name = jax.tree_util.keystr(path)
         assert np.all(np.isfinite(leaf)), name
         assert np.abs(leaf).max() > 0, name
+
+
+@pytest.mark.parametrize("change", ["bfloat16", "remat", "full"])
+def test_other_ways_to_compute_are_the_same_network(
+    params: Any, x: Inputs, video: np.ndarray, change: str
+) -> None:
+    """bfloat16 to its rounding, recomputation to float32's; full attention with other weights."""
+    config = dataclasses.replace(CONFIG, attention="full") if change == "full" else CONFIG
+    network = Generator(config, CLASSES, remat=change == "remat")
+    if change == "full":
+        shapes = jax.eval_shape(lambda *a: network.init(jax.random.key(0), *a), *x.values())
+        names = set(shapes["params"]["layer0"])
+        assert "joint" in names and not {"space", "time"} & names
+        return
+    weights = lower(params, "bfloat16" if change == "bfloat16" else "float32")
+    other = jax.jit(network.apply)({"params": weights}, *x.values())
+    assert other.dtype == np.float32
+    np.testing.assert_array_equal(other[:, [0, 3]], x["known"][:, [0, 3]])
+    error = np.abs(np.asarray(other) - video).max() / np.abs(video).max()
+    assert error < (0.1 if change == "bfloat16" else 1e-5)
+    assert (error > 1e-4) == (change == "bfloat16")  # it was really computed in it
 
 
 def test_known_frames_pass_no_gradient_to_the_parameters(params: Any, x: Inputs) -> None:

@@ -12,10 +12,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jaxvid import parallel
 
         parallel.start()
-        from jaxvid import training
+        from jaxvid import sizes, training
 
         if dry_run:
-            print(training.describe(run))
+            print(sizes.describe(run))
             return
         training.train_gan(run, folder)
         print(f"gan: done; next: jaxvid generate --run {folder.parent} 'a prompt' --out video.mp4")

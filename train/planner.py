@@ -14,10 +14,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jaxvid import parallel
 
         parallel.start()
-        from jaxvid import training
+        from jaxvid import sizes, training
 
         if dry_run:
-            print(training.describe(run))
+            print(sizes.describe(run))
             return
         training.train_planner(run, folder)
         if run.data.source == "stories":

@@ -17,3 +17,12 @@ def charbonnier(
 def transport(fake_BTHWC: Video, noise_BTHWC: Video) -> Float[Array, "B"]:
     """mean (G(n) - n)²: of all maps from noise to data the nearest (Adversarial Flow, eq. 8)."""
     return ((fake_BTHWC - noise_BTHWC) ** 2).mean(axis=(1, 2, 3, 4))
+
+
+def divergence(mean_BZ: Float[Array, "B Z"], log_std_BZ: Float[Array, "B Z"]) -> Float[Array, "B"]:
+    """KL(N(mean, std²) || N(0, I)) in nats: ½ Σ (mean² + std² - 1 - 2 log std).
+
+    Kingma and Welling, 2014, appendix B.
+    """
+    spread = jnp.exp(2 * log_std_BZ) - 1.0 - 2 * log_std_BZ
+    return 0.5 * (mean_BZ**2 + spread).sum(axis=-1)

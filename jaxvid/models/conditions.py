@@ -14,6 +14,18 @@ OCTAVES = 4
 UNIT = nn.initializers.normal(1.0)
 
 
+class ClassEmbed(nn.Module):
+    """The class of a clip (B,) as features (B,features); all 0 where it is unknown."""
+
+    features: int
+    classes: int
+
+    @nn.compact
+    def __call__(self, label_B: jax.Array) -> jax.Array:
+        table = nn.Embed(self.classes, self.features, embedding_init=UNIT, name="table")
+        return table(jnp.maximum(label_B - 1, 0)) * (label_B > 0)[:, None]
+
+
 class SceneField(nn.Module):
     """The script painted as features (B,T,H,W,features): the background, then the actors over it.
 
@@ -41,7 +53,10 @@ class SceneField(nn.Module):
             axis=-1,
         )
         B, N, _ = entity_BNE.shape
-        drawn_BXNF, mask_BXN = draw(batch["boxes"], batch["visible"], height=height, width=width)
+        drawn_BXNF, mask_BXN = (
+            part.astype(entity_BNE.dtype)  # places are computed in float32, whatever follows
+            for part in draw(batch["boxes"], batch["visible"], height=height, width=width)
+        )
         shape_BNFD = nn.Dense(FEATURES * self.hidden, name="shape")(entity_BNE)
         shape_BNFD = shape_BNFD.reshape(B, N, FEATURES, self.hidden)
         look_BND = nn.Dense(self.features, name="look")(entity_BNE)
@@ -65,8 +80,9 @@ class SceneField(nn.Module):
         table = nn.Embed(
             len(script.BACKGROUNDS) + 1, self.embed, embedding_init=UNIT, name="background"
         )
-        grid_HWF = pixel_grid(height, width, octaves=OCTAVES)
+        tone_BE = table(batch["background"])
+        grid_HWF = pixel_grid(height, width, octaves=OCTAVES).astype(tone_BE.dtype)
         F = grid_HWF.shape[-1]
-        weights_BFD = nn.Dense(F * self.features, name="grid")(table(batch["background"]))
+        weights_BFD = nn.Dense(F * self.features, name="grid")(tone_BE)
         weights_BFD = weights_BFD.reshape(-1, F, self.features) / F**0.5
         return jnp.einsum("hwf,bfd->bhwd", grid_HWF, weights_BFD)

@@ -1,7 +1,8 @@
 """The critics: one sees single frames, one the whole clip (DVD-GAN's split, arXiv 1907.06571).
 
-Both see the script drawn beside the pixels and score the caption by projection (Miyato and Koyama,
-2018). They return logits, larger is more real; no statistic is taken across examples.
+Both see the script drawn beside the pixels and score caption and class by projection (Miyato and
+Koyama, 2018). They return logits, larger is more real; no statistic is taken across examples.
+``Posterior`` has the eyes of the clip critic and says which latent a real clip has.
 """
 
 import flax.linen as nn
@@ -9,12 +10,21 @@ import jax
 import jax.numpy as jnp
 
 from jaxvid.config import CriticConfig
-from jaxvid.models.blocks import FAN_IN, Attention, FeedForward, ResidualConv, leaky, rms_norm
-from jaxvid.models.conditions import SceneField
+from jaxvid.models.blocks import (
+    FAN_IN,
+    Attention,
+    FeedForward,
+    ResidualConv,
+    leaky,
+    rms_norm,
+)
+from jaxvid.models.conditions import ClassEmbed, SceneField
 from jaxvid.models.text import TextEncoder
 from jaxvid.ops.patchify import patchify
 from jaxvid.ops.positions import sinusoids
 from jaxvid.typing import Batch
+
+PLACES = 4  # rows and columns that the clip critic keeps of a frame
 
 
 def _pool(x_BHWC: jax.Array) -> jax.Array:
@@ -53,28 +63,40 @@ class FrameCritic(nn.Module):
         return _projected(x, text_BD, "frame")
 
 
-class ClipCritic(nn.Module):
-    """A clip (B,T,H,W,3), seen at half resolution, -> one logit a frame (B,T)."""
+class ClipEyes(nn.Module):
+    """A clip (B,T,H,W,3), seen at half resolution, -> features of each frame (B,T,D).
+
+    ``scripted``: with the script drawn beside the pixels.
+    """
 
     config: CriticConfig
+    scripted: bool = True
+    remat: bool = False
 
     @nn.compact
-    def __call__(self, video_BTHWC: jax.Array, batch: Batch, text_BD: jax.Array) -> jax.Array:
+    def __call__(self, video_BTHWC: jax.Array, batch: Batch) -> jax.Array:
         c = self.config
         video = _pool(video_BTHWC)
         B, T, H, W, _ = video.shape
         x = nn.Dense(c.clip_width // 2, name="pixels")(patchify(video, 2))
-        x += SceneField(c.clip_width // 2, name="scene")(batch, height=H // 2, width=W // 2)
+        if self.scripted:
+            x += SceneField(c.clip_width // 2, name="scene")(batch, height=H // 2, width=W // 2)
         x = nn.Conv(c.clip_width // 2, (3, 3), kernel_init=FAN_IN, name="conv")(leaky(x))
         x = nn.Dense(c.clip_width, name="patches")(patchify(leaky(x), 2))
         x = self._neighbours(x)  # motion is a difference of adjacent frames
+        i = 0
+        while min(x.shape[2:4]) > PLACES and not (x.shape[2] % 2 or x.shape[3] % 2):
+            x = nn.Dense(c.clip_width, name=f"down{i}")(patchify(leaky(x), 2))
+            i += 1
         x = x.reshape(B, T, -1)
         x = nn.Dense(c.clip_width, name="frame")(leaky(x))
-        x += nn.Dense(c.clip_width, name="time")(sinusoids(batch["times"], width=c.clip_width))
+        times = sinusoids(batch["times"], width=c.clip_width).astype(x.dtype)
+        x += nn.Dense(c.clip_width, name="time")(times)
+        attend = nn.remat(Attention) if self.remat else Attention
         for i in range(c.clip_layers):
-            x = x + Attention(c.heads, name=f"attention{i}")(rms_norm(x))
+            x = x + attend(c.heads, name=f"attention{i}")(rms_norm(x))
             x = x + FeedForward(name=f"feed{i}")(rms_norm(x))
-        return _projected(rms_norm(x), text_BD, "clip")
+        return rms_norm(x)
 
     @staticmethod
     def _neighbours(x_BTHWC: jax.Array) -> jax.Array:
@@ -89,18 +111,46 @@ class Critics(nn.Module):
     """Both critics on one clip: ``(video, picked frames (B,n), batch) -> logits (B, n + T)``."""
 
     config: CriticConfig
+    classes: int = 0
+    remat: bool = False
 
     @nn.compact
     def __call__(self, video_BTHWC: jax.Array, picked_Bn: jax.Array, batch: Batch) -> jax.Array:
         c = self.config
-        _, _, text_BD = TextEncoder(c.text_width, 0, c.heads, name="text")(batch["text"])
+        _, _, said_BD = TextEncoder(c.text_width, 0, c.heads, name="text")(batch["text"])
+        if self.classes:
+            said_BD += ClassEmbed(c.text_width, self.classes, name="class")(batch["label"])
+        video = video_BTHWC.astype(said_BD.dtype)
         index = picked_Bn[:, :, None, None]
-        frames = jnp.take_along_axis(video_BTHWC, index[..., None], axis=1)
+        frames = jnp.take_along_axis(video, index[..., None], axis=1)
         still = {
             **batch,
             "boxes": jnp.take_along_axis(batch["boxes"], index, axis=1),
             "visible": jnp.take_along_axis(batch["visible"], index[..., 0], axis=1),
         }
-        frame_logits = FrameCritic(c, name="frame")(frames, still, text_BD)
-        clip_logits = ClipCritic(c, name="clip")(video_BTHWC, batch, text_BD)
+        frame_logits = FrameCritic(c, name="frame")(frames, still, said_BD)
+        seen_BTD = ClipEyes(c, remat=self.remat, name="clip")(video, batch)
+        clip_logits = _projected(seen_BTD, said_BD, "clip")
         return jnp.concatenate([frame_logits, clip_logits], axis=1).astype(jnp.float32)
+
+
+class Posterior(nn.Module):
+    """A real clip -> mean and log standard deviation (B,latent) of the latent that it came from.
+
+    The video comes in the type that is computed in; the results are float32.
+
+    Trained with the generator as a conditional variational autoencoder (Larsen et al., 2016; for
+    video Lee et al., 2018, SAVP): what the conditions leave open has somewhere to be said.
+    """
+
+    config: CriticConfig
+    latent: int
+
+    @nn.compact
+    def __call__(self, video_BTHWC: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        seen_BTD = ClipEyes(self.config, scripted=False, name="clip")(video_BTHWC, batch)
+        h = leaky(nn.Dense(self.config.clip_width, name="mix")(seen_BTD.mean(axis=1)))
+        head = nn.Dense(2 * self.latent, name="latent")(h).astype(jnp.float32)
+        mean, log_std = jnp.split(head, 2, axis=-1)
+        # It begins narrow: a latent that is mostly noise teaches the generator to ignore it.
+        return mean, jnp.clip(log_std - 2.0, -6.0, 2.0)

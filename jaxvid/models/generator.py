@@ -6,6 +6,8 @@ are known is all that tells the tasks apart: none is text-to-video, the first is
 both ends is in-betweening. Additional letters: P patches of a frame, D features of a token.
 """
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -19,22 +21,25 @@ from jaxvid.models.blocks import (
     leaky,
     rms_norm,
 )
-from jaxvid.models.conditions import SceneField
+from jaxvid.models.conditions import ClassEmbed, SceneField
 from jaxvid.models.text import TextEncoder
 from jaxvid.ops.inbetween import blend
 from jaxvid.ops.patchify import patchify, unpatchify
 from jaxvid.ops.positions import pixel_grid, sinusoids
 from jaxvid.typing import Batch
 
+OCTAVES = 3
 
-class Trunk(nn.Module):
-    """Spatial, then temporal attention, the text read in between, feed-forward; ``layers`` times.
 
-    ``shift_B1TD`` is added to the tokens of each frame before each layer (time, noise, conditions).
+class Layer(nn.Module):
+    """Attention over the patches of a frame, then over time; the text read; feed-forward.
+
+    ``attention`` "full" relates all patches of all frames at once instead: O((T P)²), not
+    O(T P² + P T²).
     """
 
-    layers: int
     heads: int
+    attention: Literal["factorised", "full"] = "factorised"
 
     @nn.compact
     def __call__(
@@ -45,17 +50,18 @@ class Trunk(nn.Module):
         memory_mask_BS: jax.Array,
     ) -> jax.Array:
         B, T, P, D = x_BTPD.shape
-        x = x_BTPD
-        for i in range(self.layers):
-            x = modulate(x, frame_BTD[:, :, None], name=f"frame{i}")
-            x = x + Attention(self.heads, name=f"space{i}")(rms_norm(x))
+        x = modulate(x_BTPD, frame_BTD[:, :, None], name="frame")
+        if self.attention == "full":
+            joint = Attention(self.heads, name="joint")(rms_norm(x).reshape(B, T * P, D))
+            x = x + joint.reshape(x.shape)
+        else:
+            x = x + Attention(self.heads, name="space")(rms_norm(x))
             across = rms_norm(x).swapaxes(1, 2)
-            x = x + Attention(self.heads, name=f"time{i}")(across).swapaxes(1, 2)
-            flat = rms_norm(x).reshape(B, T * P, D)
-            read = Attention(self.heads, name=f"text{i}")
-            x = x + read(flat, memory_BSD, memory_mask_BS[:, None, None]).reshape(x.shape)
-            x = x + FeedForward(name=f"feed{i}")(rms_norm(x))
-        return x
+            x = x + Attention(self.heads, name="time")(across).swapaxes(1, 2)
+        flat = rms_norm(x).reshape(B, T * P, D)
+        read = Attention(self.heads, name="text")(flat, memory_BSD, memory_mask_BS[:, None, None])
+        x = x + read.reshape(x.shape)
+        return x + FeedForward(name="feed")(rms_norm(x))
 
 
 def modulate(x: jax.Array, by: jax.Array, *, name: str) -> jax.Array:
@@ -66,18 +72,31 @@ def modulate(x: jax.Array, by: jax.Array, *, name: str) -> jax.Array:
 
 
 class Generator(nn.Module):
-    """``apply({"params": p}, noise, known, mask, batch) -> video (B,T,H,W,3)``, about -1 to 1."""
+    """``apply({"params": p}, noise, known, mask, batch, latent) -> video (B,T,H,W,3)``, about -1
+    to 1.
+
+    ``classes`` that clips are of. ``remat``: the layers' activations are computed again for the
+    gradient instead of kept.
+    """
 
     config: GeneratorConfig
+    classes: int = 0
+    remat: bool = False
 
     @nn.compact
     def __call__(
-        self, noise_BTHWC: jax.Array, known_BTHWC: jax.Array, mask_BTHW1: jax.Array, batch: Batch
+        self,
+        noise_BTHWC: jax.Array,
+        known_BTHWC: jax.Array,
+        mask_BTHW1: jax.Array,
+        batch: Batch,
+        latent_BZ: jax.Array,
     ) -> jax.Array:
         """``known`` counts where ``mask`` is 1 and comes back there bit for bit.
 
-        ``batch`` gives times, text, boxes, visible, attributes and background (see the legend);
-        each is zero where it is unknown. Height and width must be multiples of the patch size.
+        ``batch`` gives times, text, boxes, visible, attributes, background and label (see the
+        legend); each is zero where it is unknown. ``latent`` (B, config.latent) says of the whole
+        clip what the conditions leave open. Height and width must be multiples of the patch size.
         """
         c = self.config
         B, T, H, W, _ = noise_BTHWC.shape
@@ -92,21 +111,30 @@ class Generator(nn.Module):
         memory, memory_mask, text_BD = TextEncoder(c.width, c.text_layers, c.heads, name="text")(
             batch["text"]
         )
-        frame_BTD = sinusoids(batch["times"], width=c.width)
-        frame_BTD += nn.Dense(c.width, name="frame")(
-            jnp.stack([whole_BT, based_BT, batch["times"]], axis=-1)
-        )
+        dtype = text_BD.dtype  # of the parameters as they were given: what all is computed in
+        pixels = pixels.astype(dtype)
+        frame_BTD = sinusoids(batch["times"], width=c.width).astype(dtype)
+        facts_BT3 = jnp.stack([whole_BT, based_BT, batch["times"]], axis=-1)
+        frame_BTD += nn.Dense(c.width, name="frame")(facts_BT3.astype(dtype))
         frame_BTD += nn.Dense(c.width, name="summary")(text_BD)[:, None]
-
+        if self.classes:
+            frame_BTD += ClassEmbed(c.width, self.classes, name="class")(batch["label"])[:, None]
         h, w = H // c.patch, W // c.patch
         x = nn.Dense(c.width, name="patches")(patchify(pixels, c.patch))
         x += SceneField(c.width, name="scene_tokens")(batch, height=h, width=w)
-        x += nn.Dense(c.width, name="place")(pixel_grid(h, w, octaves=3))
+        if c.latent:
+            z = nn.Dense(c.width, name="latent")(latent_BZ.astype(dtype))
+            frame_BTD += z[:, None]
+            x += FrameField(c.width, name="field")(frame_BTD, height=h, width=w)
+        grid = pixel_grid(h, w, octaves=OCTAVES).astype(dtype)
+        x += nn.Dense(c.width, name="place")(grid)
         x = x.reshape(B, T, h * w, c.width)
-        x = Trunk(c.layers, c.heads, name="trunk")(x, frame_BTD, memory, memory_mask)
+        layer = nn.remat(Layer) if self.remat else Layer
+        for i in range(c.layers):
+            x = layer(c.heads, c.attention, name=f"layer{i}")(x, frame_BTD, memory, memory_mask)
         x = rms_norm(x).reshape(B * T, h, w, c.width)
         y = self._decode(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
-        video = base_BTHWC + y.reshape(noise_BTHWC.shape)
+        video = base_BTHWC + y.reshape(noise_BTHWC.shape).astype(jnp.float32)
         return jnp.where(mask_BTHW1 > 0, known_BTHWC, video)
 
     def _decode(
@@ -124,6 +152,26 @@ class Generator(nn.Module):
                 drawn = drawn.reshape(B * T, H, W, c.drawing)
                 drawn += nn.Dense(c.drawing, name="join")(x)
                 x = x + nn.Dense(width, name="draw")(leaky(drawn))
+            block = nn.remat(ResidualConv) if self.remat else ResidualConv
             for j in range(c.blocks):
-                x = ResidualConv(width // 2, name=f"block{i}_{j}")(x)
+                x = block(width // 2, name=f"block{i}_{j}")(x)
         return nn.Dense(3, name="rgb")(leaky(x))
+
+
+class FrameField(nn.Module):
+    """A field of features over each frame (B,T,h,w,features), read from the frame's own vector.
+
+    Harmonics of the place, weighted by a linear map of the vector: with it a vector can say where
+    something is, where FiLM alone can only say what.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, frame_BTD: jax.Array, *, height: int, width: int) -> jax.Array:
+        grid_HWF = pixel_grid(height, width, octaves=OCTAVES).astype(frame_BTD.dtype)
+        F = grid_HWF.shape[-1]
+        h = nn.silu(nn.Dense(self.features, name="hidden")(nn.silu(frame_BTD)))
+        weights = nn.Dense(F * self.features, name="weights")(h)
+        weights_BTFD = weights.reshape(*frame_BTD.shape[:2], F, self.features) / F**0.5
+        return jnp.einsum("hwf,btfd->bthwd", grid_HWF, weights_BTFD)

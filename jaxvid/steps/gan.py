@@ -1,50 +1,44 @@
 """One adversarial step, written once for a batch.
 
-    1. Draw each example's task (which frames are known) and noise from its own address.
-    2. y = G(noise, known, conditions), kept with its pull-back.
+    1. Draw each example's frames, task (what is known), conditions and noise from its own address.
+    2. y = G(noise, latent, known, conditions), kept with its pull-back. The latent of some examples
+       is read from the real clip x by the posterior: those, and others that know enough to be one
+       clip, are compared with x; the rest is held to nothing but the critics.
     3. Critics: relativistic pairs of x and y, zero-centred penalties on both, real clips under a
        wrong script as further negatives, logits centred. Update.
-    4. Generator: the updated critics' gradient at the same y, plus the distance to x. Update, EMA.
+    4. Generator: the updated critics' gradient at the same y, the distance to x, the posterior's
+       divergence. Update, EMA.
 
 Since y is generated before the critics move and G moves after them, this is the alternating game
 with shared samples: the same gradients as two passes with one noise, for one forward pass less.
+A step whose numbers are not finite leaves the state as it was.
 """
 
 import dataclasses
 import functools
-from enum import IntEnum
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvid import script
-from jaxvid.config import LossConfig, TaskConfig
+from jaxvid import health
+from jaxvid.config import ComputeConfig, LossConfig, TaskConfig
 from jaxvid.losses.adversarial import centring, critic_loss, generator_loss
 from jaxvid.losses.penalties import exact, finite
-from jaxvid.losses.reconstruction import charbonnier, transport
+from jaxvid.losses.reconstruction import charbonnier, divergence, transport
 from jaxvid.ops.augment import augment
 from jaxvid.state import GanState, ema_update
+from jaxvid.steps.tasks import (
+    Purpose,
+    draw_latent,
+    drop_conditions,
+    example_keys,
+    mismatched,
+    pick_frames,
+    sample_tasks,
+)
 from jaxvid.typing import Batch, Metrics, Params, Reduce, Step
-
-
-class Purpose(IntEnum):
-    """What a random number is for: the second part of its address."""
-
-    TASK = 0
-    NOISE = 1
-    FRAMES = 2
-    PENALTY = 3
-    AUGMENT = 4
-    MISMATCH = 5
-    TIMES = 6
-
-
-def example_keys(key: jax.Array, step: jax.Array, index_B: jax.Array, purpose: int) -> jax.Array:
-    """One key an example: the number of devices and the place in the batch do not matter."""
-    key = jax.random.fold_in(jax.random.fold_in(key, step), purpose)
-    return jax.vmap(lambda index: jax.random.fold_in(key, index))(index_B)
 
 
 def to_unit(video_BTHWC: jax.Array) -> jax.Array:
@@ -52,73 +46,33 @@ def to_unit(video_BTHWC: jax.Array) -> jax.Array:
     return video_BTHWC.astype(jnp.float32) / 127.5 - 1.0
 
 
-def pick_frames(batch: Batch, key: jax.Array, step: jax.Array, frames: int) -> Batch:
-    """The batch with ``frames`` of its frames, in order: at even hops for half of the examples."""
-    T = batch["video"].shape[1]
-    if frames >= T:
-        return batch
-
-    def one(key: jax.Array) -> jax.Array:
-        how, scatter, offset = jax.random.split(key, 3)
-        uneven = jnp.sort(jax.random.permutation(scatter, T)[:frames])
-        hop = T // frames
-        even = hop * jnp.arange(frames) + jax.random.randint(offset, (), 0, T - hop * (frames - 1))
-        return jnp.where(jax.random.bernoulli(how), even, uneven)
-
-    index_Bt = jax.vmap(one)(example_keys(key, step, batch["index"], Purpose.TIMES))
-
-    def take(array: jax.Array) -> jax.Array:
-        return jax.vmap(lambda rows, index: rows[index])(array, index_Bt)
-
-    return {**batch, **{k: take(batch[k]) for k in ("video", "times", "boxes", "visible")}}
-
-
-def sample_tasks(keys_B: jax.Array, frames: int, tasks: TaskConfig) -> jax.Array:
-    """Known frames (B,T) in {0,1}, drawn by the shares of ``tasks``."""
-    t = jnp.arange(frames)
-    nothing, first = jnp.zeros(frames), (t == 0).astype(jnp.float32)
-    ends = ((t == 0) | (t == frames - 1)).astype(jnp.float32)
-    fourth = jnp.maximum((t % 4 == 0).astype(jnp.float32), ends)
-    shares = jnp.array(
-        [tasks.nothing, tasks.first, tasks.ends / 2, tasks.ends / 2, tasks.scattered]
-    )
-
-    def one(key: jax.Array) -> jax.Array:
-        pick, scatter = jax.random.split(key)
-        scattered = jax.random.bernoulli(scatter, 0.25, (frames,)).astype(jnp.float32)
-        choices = jnp.stack([nothing, first, ends, fourth, scattered])
-        return choices[jax.random.categorical(pick, jnp.log(shares + 1e-9))]
-
-    return jax.vmap(one)(keys_B)
-
-
-def mismatched(keys_B: jax.Array, batch: Batch) -> Batch:
-    """The same batch with every actor's kind or colour replaced by another one."""
-    counts = jnp.array([len(script.KINDS), len(script.COLORS)])
-
-    def one(key: jax.Array, attributes_N3: jax.Array) -> jax.Array:
-        which, how_far = jax.random.split(key)
-        column = jax.random.randint(which, (), 0, 2)
-        offset = jax.random.randint(how_far, (), 1, counts[column])
-        changed_N = (attributes_N3[:, column] - 1 + offset) % counts[column] + 1
-        changed_N = jnp.where(attributes_N3[:, column] > 0, changed_N, 0)
-        return attributes_N3.at[:, column].set(changed_N)
-
-    return {**batch, "attributes": jax.vmap(one)(keys_B, batch["attributes"])}
-
-
 @dataclasses.dataclass(frozen=True)
 class Game:
-    """What a step closes over: networks, optimizers, weights; ``steps``: the run's length."""
+    """What a step closes over: networks, optimizers, weights; ``steps``: the run's length.
+
+    ``posterior`` is None where the generator has no latent; its parameters stand in the
+    generator's tree under that name.
+    """
 
     generator: Any
+    posterior: Any
     critics: Any
     tx: optax.GradientTransformation
     critic_tx: optax.GradientTransformation
     loss: LossConfig
     tasks: TaskConfig
+    compute: ComputeConfig
     steps: int
-    critic_frames: int
+
+    def judge(self, params: Params, video: jax.Array, picked: jax.Array, batch: Batch) -> jax.Array:
+        """The critics' logits (B,K), float32."""
+        params = lower(params, self.compute.dtype)
+        return self.critics.apply({"params": params}, video, picked, batch)
+
+
+def lower(params: Params, dtype: str) -> Params:
+    """The parameters in the type that is computed in; gradients come back in their own."""
+    return jax.tree.map(lambda p: p.astype(dtype), params)
 
 
 def make_gan_step(
@@ -129,46 +83,112 @@ def make_gan_step(
     Of each clip ``loss.frames`` frames are drawn at random times, so that a step sees more clips
     for its cost and the generator learns any spacing. Without ``adversarial`` only the
     reconstruction trains the generator (the warm-up, on ``loss.warmup_frames`` frames) and the
-    critics rest.
+    critics rest. With ``compute.accumulate`` over 1 the batch is computed in parts, with the same
+    result to rounding.
     ``reduce`` averages a tree over devices: identity under jit, pmean under pmap.
     """
-    loss = game.loss
+    loss, parts = game.loss, game.compute.accumulate
     frames = loss.frames if adversarial else loss.warmup_frames
 
     def step(state: GanState, batch: Batch, key: jax.Array) -> tuple[GanState, Metrics]:
         batch = pick_frames(batch, key, state.step, frames)
-        draw = _draw(game, batch, key, state.step)
-        real = to_unit(batch["video"])
-        mask = draw["known"][:, :, None, None, None] * jnp.ones_like(real[..., :1])
-        fake, pull = jax.vjp(
-            lambda p: game.generator.apply({"params": p}, draw["noise"], real, mask, batch),
-            state.params,
-        )
-        metrics: Metrics = {}
+        draw = _draw(game, batch, key, state.step, adversarial)
+        if parts == 1:
+            played, pull = jax.vjp(functools.partial(_play, game, draw=draw), state.params)
+        new, metrics = state, dict[str, jax.Array]()
         if adversarial:
-            views = (draw["view"](real), draw["view"](fake))
-            objective = functools.partial(_critic_objective, game, views=views, draw=draw)
-            grads, metrics = jax.grad(objective, has_aux=True)(state.critic_params)
+            if parts == 1:
+                critic_grads = functools.partial(_critic_grads, game, state, played=played)
+                grads, metrics = critic_grads(draw)
+            else:
+                grads, metrics = _mean_of_parts(
+                    lambda part: _critic_grads(
+                        game, state, part, played=_play(game, state.params, draw=part)
+                    ),
+                    _parts(draw, parts),
+                )
             grads = reduce(grads)
-            updates, critic_opt_state = game.critic_tx.update(
+            updates, opt_state = game.critic_tx.update(
                 grads, state.critic_opt_state, state.critic_params
             )
             critic_params = optax.apply_updates(state.critic_params, updates)
-            state = state.replace(critic_params=critic_params, critic_opt_state=critic_opt_state)
-            metrics["d_gradient"] = optax.tree.norm(grads)
-        objective = functools.partial(
-            _generator_objective, game, state=state, real=real, draw=draw, adversarial=adversarial
-        )
-        pixel_grad, g_metrics = jax.grad(objective, has_aux=True)(fake)
-        grads = reduce(pull(pixel_grad)[0])
+            new = state.replace(critic_params=critic_params, critic_opt_state=opt_state)
+            metrics = {**metrics, "d_gradient": optax.tree.norm(grads)}
+        generator_grads = functools.partial(_generator_grads, game, new, adversarial=adversarial)
+        if parts == 1:
+            grads, g_metrics, moments = generator_grads(draw, played=played, pull=pull)
+        else:
+            grads, g_metrics, moments = _mean_of_parts(generator_grads, _parts(draw, parts))
+        grads = reduce(grads)
         updates, opt_state = game.tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = {**reduce({**metrics, **g_metrics}), "g_gradient": optax.tree.norm(grads)}
+        metrics = reduce({**metrics, **g_metrics}) | health.signals(reduce(moments))
+        metrics["g_gradient"] = optax.tree.norm(grads)
         ema = ema_update(state.ema, params, decay=loss.ema, step=state.step)
-        state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
-        return state, metrics
+        new = new.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
+        return health.keep_if_finite(state, new, metrics)
 
     return step
+
+
+def _parts(draw: dict[str, Any], parts: int) -> dict[str, Any]:
+    """Every array (B,...) as (parts, B/parts, ...): each part has examples of every device."""
+    return jax.tree.map(
+        lambda x: jnp.moveaxis(x.reshape(len(x) // parts, parts, *x.shape[1:]), 1, 0), draw
+    )
+
+
+def _mean_of_parts(function: Any, parts: Any) -> Any:
+    """The mean over the parts of a tree that ``function(part)`` gives, one part after another."""
+    results = jax.lax.map(function, parts)
+    return jax.tree.map(lambda x: x.mean(0), results)
+
+
+def _play(game: Game, params: Params, *, draw: dict[str, Any]) -> dict[str, jax.Array]:
+    """The generated clip ``fake``, and the posterior's ``mean`` and ``log_std`` where there is one.
+
+    ``params`` is the generator's tree, lowered here.
+    """
+    params = lower(params, game.compute.dtype)
+    real, batch, z_BZ = draw["real"], draw["batch"], draw["latent"]
+    played = {}
+    if game.posterior is not None:
+        seen = real.astype(game.compute.dtype)
+        mean, log_std = game.posterior.apply({"params": params["posterior"]}, seen, batch)
+        read_BZ = mean + jnp.exp(log_std) * z_BZ
+        z_BZ = jnp.where(draw["read"][:, None] > 0, read_BZ, z_BZ)
+        played = {"mean": mean, "log_std": log_std}
+    fake = game.generator.apply({"params": params}, draw["noise"], real, draw["mask"], batch, z_BZ)
+    return {**played, "fake": fake}
+
+
+def _critic_grads(
+    game: Game, state: GanState, draw: dict[str, Any], *, played: dict[str, jax.Array]
+) -> tuple[Params, Metrics]:
+    """Gradient and metrics of the critics on paired clips, real and generated."""
+    views = (_view(game, draw, draw["real"]), _view(game, draw, played["fake"]))
+    objective = functools.partial(_critic_objective, game, views=views, draw=draw)
+    return jax.grad(objective, has_aux=True)(state.critic_params)
+
+
+def _generator_grads(
+    game: Game,
+    state: GanState,
+    draw: dict[str, Any],
+    *,
+    adversarial: bool,
+    played: dict[str, jax.Array] | None = None,
+    pull: Any = None,
+) -> tuple[Params, Metrics, Any]:
+    """Gradient, metrics and moments of the generator; plays where that has not been done."""
+    if played is None:
+        played, pull = jax.vjp(functools.partial(_play, game, draw=draw), state.params)
+    assert played is not None
+    objective = functools.partial(
+        _generator_objective, game, state=state, draw=draw, adversarial=adversarial
+    )
+    outer, metrics = jax.grad(objective, has_aux=True)(played)
+    return pull(outer)[0], metrics, health.moments(draw["real"], played["fake"])
 
 
 def _critic_objective(
@@ -178,7 +198,7 @@ def _critic_objective(
     loss, (x, y), batch = game.loss, views, draw["batch"]
 
     def judge(video: jax.Array) -> jax.Array:
-        return game.critics.apply({"params": params}, video, draw["picked"], batch)
+        return game.judge(params, video, draw["picked"], batch)
 
     def moved(video: jax.Array, which: int) -> jax.Array:
         keys_B = jax.vmap(lambda k: jax.random.fold_in(k, which))(draw["penalty_keys"])
@@ -197,17 +217,23 @@ def _critic_objective(
         "centring": loss.centring * centring(real, fake),
     }
     # The elements that the critics see: half the resolution, and some frames of the whole.
-    weight = loss.penalty_weight * (x[0].size / 4 + game.critic_frames * x[0, 0].size)
+    weight = loss.penalty_weight * (x[0].size / 4 + draw["picked"].shape[1] * x[0, 0].size)
     if loss.penalty == "finite":
-        terms["r1"] = weight * finite(real, logits[2], epsilon=loss.penalty_epsilon)
-        terms["r2"] = weight * finite(fake, logits[3], epsilon=loss.penalty_epsilon)
-    elif loss.penalty == "exact":
-        terms["r1"], terms["r2"] = weight * exact(judge, x), weight * exact(judge, y)
+        slopes = [
+            finite(still, moved, epsilon=loss.penalty_epsilon)
+            for still, moved in zip(logits[:2], logits[2:4], strict=True)
+        ]
+    else:
+        penalised = {"exact": (x, y), "r1": (x,), "none": ()}[loss.penalty]
+        slopes = [exact(judge, video) for video in penalised]
+    terms |= {name: weight * slope for name, slope in zip(("r1", "r2"), slopes, strict=False)}
     if loss.mismatch:
         scripted_B = batch["visible"].max(axis=(1, 2))
         wrong_B = critic_loss("relativistic", real, logits[-1])
         terms["mismatch"] = loss.mismatch * scripted_B * wrong_B
     metrics = {f"d_{name}": term.mean() for name, term in terms.items()}
+    for name, slope in zip(("slope_real", "slope_fake"), slopes, strict=False):
+        metrics[name] = slope.mean()  # |∇D|²: alike on both in a healthy game
     metrics["gap"] = (real - fake).mean()
     metrics["sign_accuracy"] = (real > fake).astype(jnp.float32).mean()
     return _total(terms), metrics
@@ -215,25 +241,29 @@ def _critic_objective(
 
 def _generator_objective(
     game: Game,
-    y: jax.Array,
+    played: dict[str, jax.Array],
     *,
     state: GanState,
-    real: jax.Array,
     draw: dict[str, Any],
     adversarial: bool,
 ) -> tuple[jax.Array, Metrics]:
-    """The generator's loss as a function of its clip y; step 4 of the module."""
-    loss, batch = game.loss, draw["batch"]
+    """The generator's loss as a function of what it played; step 4 of the module."""
+    loss, batch, y, real = game.loss, draw["batch"], played["fake"], draw["real"]
     falling = 0.5 + 0.5 * jnp.cos(jnp.pi * jnp.minimum(state.step / game.steps, 1.0))
     spread = loss.reconstruction - loss.reconstruction_final
     weight = loss.reconstruction_final + spread * falling
-    terms = {"reconstruction": weight * charbonnier(y, real)}
+    error_B = charbonnier(y, real, epsilon=loss.reconstruction_epsilon)
+    terms = {"reconstruction": weight * _settled(game, draw) * error_B}
+    if game.posterior is not None:
+        rising = jnp.minimum(state.step / max(1, loss.warmup), 1.0)  # else it wins at the start
+        kl_B = divergence(played["mean"], played["log_std"])
+        terms["kl"] = loss.kl * rising * draw["read"] * kl_B
     if adversarial:
-        views = [draw["view"](real), draw["view"](y)]
+        views = [_view(game, draw, real), _view(game, draw, y)]
         logits = _judge_all(game, state.critic_params, views, draw["picked"], [batch, batch])
         terms["generator"] = loss.generator * generator_loss(loss.adversarial, *logits)
     if loss.transport:
-        free_B = (1.0 - draw["known"].max(1)) * (1.0 - batch["visible"].max((1, 2)))
+        free_B = (1.0 - draw["mask"].max((1, 2, 3, 4))) * (1.0 - batch["visible"].max((1, 2)))
         terms["transport"] = loss.transport * free_B * transport(y, draw["noise"])
     metrics = {f"g_{name}": term.mean() for name, term in terms.items()}
     metrics["mse"] = ((y - real) ** 2).mean() / 4.0  # of pixels in 0..1
@@ -244,31 +274,57 @@ def _total(terms: dict[str, jax.Array]) -> jax.Array:
     return jnp.sum(jnp.stack([term.mean() for term in terms.values()]))
 
 
-def _draw(game: Game, batch: Batch, key: jax.Array, step: jax.Array) -> dict[str, Any]:
-    """All random choices of a step, and the conditions that go with them."""
+def _settled(game: Game, draw: dict[str, Any]) -> jax.Array:
+    """1 for the examples (B,) that the real clip is the answer to: scripted, read, or held by known
+    pixels at both ends. The others may show any clip that fits, not the mean of all.
+    """
+    if game.posterior is None:
+        return jnp.ones(len(draw["real"]))
+    share_BT = draw["mask"].mean((2, 3, 4))
+    held_B = (share_BT[:, 0] > 0) & (share_BT[:, -1] > 0)
+    scripted_B = draw["batch"]["visible"].max((1, 2)) > 0
+    return (held_B | scripted_B | (draw["read"] > 0)).astype(jnp.float32)
+
+
+def _view(game: Game, draw: dict[str, Any], video: jax.Array) -> jax.Array:
+    """What the critics see of a clip, real and generated alike."""
+    if not game.loss.augment:
+        return video
+    # A scripted clip stays as it is: its boxes would no longer fit.
+    scripted = draw["batch"]["visible"].max(axis=(1, 2))[:, None, None, None, None] > 0
+    moved = augment(draw["augment_keys"], video, strength=game.loss.augment)
+    return jnp.where(scripted, video, moved)
+
+
+def _draw(
+    game: Game, batch: Batch, key: jax.Array, step: jax.Array, adversarial: bool
+) -> dict[str, Any]:
+    """All random choices of a step, and what goes with them; every array has a leading B."""
     shape = batch["video"].shape[1:]
 
     def keys(purpose: Purpose) -> jax.Array:
         return example_keys(key, step, batch["index"], purpose)
 
-    def view(video: jax.Array) -> jax.Array:
-        if not game.loss.augment:
-            return video
-        # A scripted clip stays as it is: its boxes would no longer fit.
-        scripted = batch["visible"].max(axis=(1, 2))[:, None, None, None, None] > 0
-        moved = augment(keys(Purpose.AUGMENT), video, strength=game.loss.augment)
-        return jnp.where(scripted, video, moved)
-
     def pick(key: jax.Array) -> jax.Array:
-        return jnp.sort(jax.random.permutation(key, shape[0])[: game.critic_frames])
+        count = min(game.critics.config.frames, shape[0])
+        return jnp.sort(jax.random.permutation(key, shape[0])[:count])
 
+    size = game.generator.config.latent
+    latent_BZ, chance_B = draw_latent(key, step, batch["index"], size=size)
+    share = game.loss.posterior if adversarial else 1.0
+    batch = drop_conditions(keys(Purpose.DROP), batch, game.tasks)
+    # A script settles the clip: a latent read from it would only learn to say the same.
+    open_B = batch["visible"].max((1, 2)) == 0
     return {
         "batch": batch,
-        "view": view,
-        "known": sample_tasks(keys(Purpose.TASK), shape[0], game.tasks),
+        "real": to_unit(batch["video"]),
+        "mask": sample_tasks(keys(Purpose.TASK), shape[:3], game.tasks),
         "noise": jax.vmap(lambda k: jax.random.normal(k, shape))(keys(Purpose.NOISE)),
+        "latent": latent_BZ,
+        "read": ((chance_B < share) & open_B).astype(jnp.float32),
         "picked": jax.vmap(pick)(keys(Purpose.FRAMES)),
         "penalty_keys": keys(Purpose.PENALTY),
+        "augment_keys": keys(Purpose.AUGMENT),
         "wrong": mismatched(keys(Purpose.MISMATCH), batch),
     }
 
@@ -282,12 +338,12 @@ def _judge_all(
 ) -> list[jax.Array]:
     """Logits of several clips an example in one call: XLA compiles one critic, not five."""
     n, (B, *_) = len(videos), videos[0].shape
-    names = ("times", "text", "boxes", "visible", "attributes", "background")
+    names = ("times", "text", "boxes", "visible", "attributes", "background", "label")
 
     def join(arrays: list[jax.Array]) -> jax.Array:
         # Example-major, so that a batch sharded over devices stays where it is.
         return jnp.stack(arrays, axis=1).reshape(B * n, *arrays[0].shape[1:])
 
     joined = {name: join([c[name] for c in conditions]) for name in names}
-    logits = game.critics.apply({"params": params}, join(videos), join([picked] * n), joined)
+    logits = game.judge(params, join(videos), join([picked] * n), joined)
     return list(logits.reshape(B, n, -1).swapaxes(0, 1))

@@ -6,25 +6,44 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxvid.steps.gan import Purpose, example_keys, to_unit
+from jaxvid.steps.gan import lower, to_unit
+from jaxvid.steps.tasks import Purpose, draw_latent, example_keys, without
 from jaxvid.typing import Batch, Params
 
 Sampler = Callable[[Params, Batch, jax.Array], jax.Array]
 
 
-def make_sampler(generator: Any) -> Sampler:
+def make_sampler(generator: Any, *, dtype: str = "float32", guided: bool = False) -> Sampler:
     """A pure ``sample(params, batch, key) -> video (B,T,H,W,3)`` in -1..1.
 
     ``batch["video"]`` gives the shape and, where ``batch["mask"]`` (B,T,H,W,1) is 1, the known
-    pixels, which come back unchanged; without a mask nothing is known.
+    pixels, which come back unchanged; without a mask nothing is known. Noise and latent are drawn
+    from ``key`` and ``batch["index"]``.
+
+    ``guided``: two passes, with the conditions and without them, and
+    y = y₀ + guidance (y₁ - y₀) with ``batch["guidance"]`` (B,): 1 follows the conditions as
+    trained, more exaggerates them (Ho and Salimans, 2022, eq. 6, on pixels instead of scores).
     """
 
     def sample(params: Params, batch: Batch, key: jax.Array) -> jax.Array:
         known = to_unit(batch["video"])
         mask = batch.get("mask", jnp.zeros_like(known[..., :1]))
-        keys_B = example_keys(key, jnp.int32(0), batch["index"], Purpose.NOISE)
+        zero = jnp.int32(0)
+        keys_B = example_keys(key, zero, batch["index"], Purpose.NOISE)
         noise = jax.vmap(lambda k: jax.random.normal(k, known.shape[1:]))(keys_B)
-        return generator.apply({"params": params}, noise, known, mask, batch)
+        z_BZ, _ = draw_latent(key, zero, batch["index"], size=generator.config.latent)
+        weights = lower(params, dtype)
+
+        def play(batch: Batch) -> jax.Array:
+            return generator.apply({"params": weights}, noise, known, mask, batch, z_BZ)
+
+        video = play(batch)
+        if not guided:
+            return video
+        all_B = jnp.ones(len(known), bool)
+        free = play(without(batch, text=all_B, script=all_B, label=all_B))
+        strength = batch["guidance"][:, None, None, None, None]
+        return jnp.where(mask > 0, known, free + strength * (video - free))
 
     return sample
 

@@ -1,0 +1,119 @@
+"""What a run would cost: parameters, operations, memory, from shapes and XLA's own count."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvid import config as configs
+from jaxvid.config import ComputeConfig, GanRun, PlannerRun
+from jaxvid.data.batch import collate
+from jaxvid.data.loader import Batches
+from jaxvid.data.source import Example
+from jaxvid.parallel import CompiledStep, compile_function, place_batch
+from jaxvid.steps.gan import make_gan_step
+from jaxvid.steps.sample import make_sampler
+from jaxvid.training import (
+    build_gan,
+    build_planner,
+    gan_phases,
+    make_game,
+    make_nets,
+    open_training,
+    planner_step,
+    prompt_source,
+)
+from jaxvid.typing import HostBatch, Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Of a run: ``*_parameters``; floating point operations (a multiplication and an addition are
+    two) of generating a frame and of training on a clip; bytes of the state, and of all that a step
+    holds where it was compiled, else None."""
+
+    generator_parameters: int
+    critic_parameters: int
+    frame_flops: float
+    clip_flops: float
+    state_bytes: int
+    step_bytes: float | None = None
+
+
+def sizes(run: GanRun, *, compiled: bool = False) -> Sizes:
+    """The sizes of a run, lowered for one clip with nothing of it executed or even allocated.
+
+    Operations are counted by XLA on the program before it is optimised, without the repetitions of
+    ``compute.remat``, so that they are those of the method. ``compiled``: compile the step at its
+    real batch size, for its memory; the largest presets need minutes and much memory for that.
+    """
+    shape = (run.data.frames, run.data.resolution, run.data.resolution, 3)
+    blank = Example(np.zeros(shape, np.uint8), "", run.data.fps)
+    one = collate([blank], [0], text_length=run.data.text_length)
+    plain = dataclasses.replace(run, compute=ComputeConfig(dtype=run.compute.dtype))
+    nets = make_nets(plain)
+    state = jax.eval_shape(lambda: build_gan(plain, one, abstract=True)[1])
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    step = compile_function(make_gan_step(make_game(plain, nets))).lower(state, one, key)
+    sample = compile_function(make_sampler(nets.generator, dtype=run.compute.dtype))
+    frames = sample.lower(state.params, one, key).cost_analysis()["flops"]
+    memory = None
+    if compiled:
+        batch = {k: jnp.repeat(v, run.train.batch_size, axis=0) for k, v in one.items()}
+        whole = compile_function(make_gan_step(make_game(run, make_nets(run))))
+        found = whole.lower(state, batch, key).compile().memory_analysis()
+        memory = float(found.argument_size_in_bytes + found.temp_size_in_bytes)
+    return Sizes(
+        sum(_count(tree) for name, tree in state.params.items() if name != "posterior"),
+        _count(state.critic_params),
+        float(frames) / run.data.frames,
+        float(step.cost_analysis()["flops"]),
+        sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)),
+        memory,
+    )
+
+
+def describe(run: GanRun | PlannerRun) -> str:
+    """For ``--dry-run``: the resolved configuration, the parameters, the cost of a step."""
+    size = run.train.batch_size
+    if isinstance(run, PlannerRun):
+        planner, planner_state = build_planner(run)
+        stories = run.data.source == "stories"
+        batch = prompt_source(run).batch(range(size), "long" if stories else "short")
+        steps = {"step": planner_step(run, planner)}
+        return _table(run, planner_state, {"planner": planner_state.params}, steps, batch)
+    run, source = open_training(run)
+    batch = Batches(source, batch_size=size, seed=0, text_length=run.data.text_length)[0]
+    nets, state = build_gan(run, batch)
+    names = ("warm-up step", "adversarial step")
+    phases = gan_phases(run, nets)
+    steps = {name: phase.step for name, phase in zip(names[-len(phases) :], phases, strict=True)}
+    parts = {"generator": state.params, "critics": state.critic_params}
+    return _table(run, state, parts, steps, batch)
+
+
+def _table(
+    run: GanRun | PlannerRun,
+    state: Any,
+    parts: dict[str, Params],
+    steps: dict[str, CompiledStep],
+    batch: HostBatch,
+) -> str:
+    lines = [configs.to_json(run), "", f"{'parameters':<28}{'count':>12}"]
+    for name, params in parts.items():
+        for child, tree in params.items():
+            lines.append(f"{name + '.' + child:<28}{_count(tree):>12,}")
+        lines.append(f"{name + ' in all':<28}{_count(params):>12,}")
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    lines.append(f"{'state (and a checkpoint)':<28}{size / 2**20:>12.1f} MiB")
+    for name, step in steps.items():
+        costs = step.compile(state, place_batch(batch, step.mesh), jax.random.key(0))
+        lines.append(f"{name:<28}{costs['flops'] / 1e9:>12.1f} GFLOP")
+        lines.append(f"{name + ', memory':<28}{costs['bytes'] / 2**20:>12.0f} MiB")
+    return "\n".join(lines)
+
+
+def _count(tree: Params) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
