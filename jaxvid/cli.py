@@ -10,7 +10,7 @@ import logging
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -24,8 +24,8 @@ class Generate:
 
     prompt: Annotated[str | None, tyro.conf.Positional] = None
     """What to show, in English or Chinese."""
-    run: pathlib.Path = pathlib.Path("runs/quickstart")
-    """Folder of a trained run."""
+    run: pathlib.Path | None = None
+    """Folder of a trained run, or exported weights; by default the generator that comes along."""
     planner: pathlib.Path | None = None
     """Another planner than the run's: a run folder, exported weights, or "shipped"."""
     out: pathlib.Path = pathlib.Path("video.mp4")
@@ -34,12 +34,46 @@ class Generate:
     """A storyboard (JSON) to film instead of planning one from the prompt."""
     image: pathlib.Path | None = None
     """A picture that becomes the first frame."""
+    label: str | None = None
+    """A class of the clips, where the run was trained on clips that have one."""
+    frames: int | None = None
+    """Of the video, where no script says it (runs of own clips)."""
+    guidance: float = 1.0
+    """Over 1 exaggerates what was asked for."""
     seed: int = 0
     """Another seed fills otherwise what the prompt leaves open."""
     scale: int | None = None
     """Enlarge each pixel to a square of so many; by default to about 256 pixels of height."""
     burn: bool = False
     """Draw narrations into the picture; by default they go beside it, as .srt."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Edit:
+    """Works on a video by a trained generator: makes it longer, fuller, or part of it anew."""
+
+    video: tyro.conf.Positional[pathlib.Path]
+    """The video: a film, an animation, or a folder of numbered images."""
+    extend: int | None = None
+    """Go on for so many frames."""
+    interpolate: int | None = None
+    """So many times as many frames a second, the new ones between the old."""
+    inpaint: tuple[float, float, float, float] | None = None
+    """Make this box anew: left, top, width, height, in fractions of the frame."""
+    prompt: str | None = None
+    """What the video shows."""
+    run: pathlib.Path | None = None
+    """Folder of a trained run, or exported weights; by default the generator that comes along."""
+    out: pathlib.Path = pathlib.Path("video.mp4")
+    """File to write: mp4, gif or webp."""
+    label: str | None = None
+    """A class of the clips, where the run was trained on clips that have one."""
+    guidance: float = 1.0
+    """Over 1 exaggerates what was asked for."""
+    seed: int = 0
+    """Another seed fills otherwise what is left open."""
+    scale: int | None = None
+    """Enlarge each pixel to a square of so many; by default to about 256 pixels of height."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +100,14 @@ class Script:
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """Writes the planner of a run as one file of weights (safetensors), to share."""
+    """Writes the planner or generator of a run as one file of weights (safetensors), to share."""
 
+    part: tyro.conf.Positional[Literal["planner", "generator"]] = "planner"
+    """Which network; jaxvid script --run FILE reads planners, generate and edit generators."""
     run: pathlib.Path = pathlib.Path("runs/story")
     """Folder of a trained run."""
-    out: pathlib.Path = pathlib.Path("planner.safetensors")
-    """File to write; jaxvid script --run FILE reads it."""
+    out: pathlib.Path | None = None
+    """File to write; by default planner.safetensors or generator.safetensors."""
 
 
 @contextlib.contextmanager
@@ -93,6 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands: dict[str, tuple[type, Callable[[Any], None]]] = {
         "generate": (Generate, _generate),
+        "edit": (Edit, _edit),
         "script": (Script, _script),
         "export": (Export, _export),
     }
@@ -122,7 +159,8 @@ def nearest(name: str, known: Mapping[str, Any]) -> str:
 def _generate(options: Generate) -> None:
     from jaxvid.io.media import check_writable
 
-    if options.prompt is None and options.script is None:
+    nothing = options.prompt is None and options.script is None and options.label is None
+    if nothing and options.run is None:
         raise UserError("give a prompt, as in: jaxvid generate 'a red circle moves to the right'")
     check_writable(options.out, kinds=(".mp4", ".gif", ".webp"))
     from jaxvid import parallel
@@ -137,9 +175,55 @@ def _generate(options: Generate) -> None:
     pipe = pipeline.load(options.run, planner=planner)
     folder = options.script.parent if options.script else None
     clip = pipe.generate(
-        options.prompt, script=story, image=image, seed=options.seed, folder=folder
+        options.prompt,
+        script=story,
+        image=image,
+        label=options.label,
+        frames=options.frames,
+        guidance=options.guidance,
+        seed=options.seed,
+        folder=folder,
     )
     clip.save(options.out, scale=options.scale, burn=options.burn)
+    print(f"{options.out}: {len(clip.video)} frames at {clip.fps:g} frames a second")
+
+
+def _edit(options: Edit) -> None:
+    import numpy as np
+
+    from jaxvid.io.media import check_writable
+
+    names = ("extend", "interpolate", "inpaint")
+    chosen = [name for name in names if getattr(options, name) is not None]
+    if len(chosen) != 1:
+        raise UserError("choose one of --extend FRAMES, --interpolate FACTOR, --inpaint X Y W H")
+    check_writable(options.out, kinds=(".mp4", ".gif", ".webp"))
+    from jaxvid import parallel
+
+    parallel.start()
+    from jaxvid import pipeline
+    from jaxvid.data.decode import read_video
+
+    pipe = pipeline.load(options.run)
+    side = pipe.data.resolution
+    ask: dict[str, Any] = {"prompt": options.prompt, "label": options.label}
+    ask |= {"guidance": options.guidance, "seed": options.seed}
+    rate = None if chosen == ["interpolate"] else pipe.data.fps
+    video, fps = read_video(options.video, resolution=side, fps=rate)
+    if options.extend is not None:
+        clip = pipe.extend(video, options.extend, **ask)
+    elif options.interpolate is not None:
+        clip = pipe.interpolate(video, factor=options.interpolate, fps=fps, **ask)
+    else:
+        x, y, w, h = options.inpaint or (0, 0, 1, 1)
+        at = (np.arange(side) + 0.5) / side
+        hole = ((at >= y) & (at < y + h))[:, None] & ((at >= x) & (at < x + w))
+        if not hole.any():
+            raise UserError(
+                f"--inpaint {x} {y} {w} {h} holds no pixel; give fractions of the frame"
+            )
+        clip = pipe.inpaint(video, hole, **ask)
+    clip.save(options.out, scale=options.scale)
     print(f"{options.out}: {len(clip.video)} frames at {clip.fps:g} frames a second")
 
 
@@ -223,10 +307,12 @@ def _explain(draft: Any) -> None:
 def _export(options: Export) -> None:
     from jaxvid.io.media import check_writable
 
-    check_writable(options.out, kinds=(".safetensors",))
-    from jaxvid import screenwriter
+    out = options.out or pathlib.Path(f"{options.part}.safetensors")
+    check_writable(out, kinds=(".safetensors",))
+    from jaxvid import pipeline, screenwriter
 
-    path = screenwriter.export(options.run, options.out)
+    write = screenwriter.export if options.part == "planner" else pipeline.export
+    path = write(options.run, out)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -7,21 +7,25 @@ pipe.generate("a large red circle moves to the right", seed=0).save("circle.mp4"
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
+from jaxvid import config as configs
 from jaxvid import screenwriter, training
 from jaxvid.assets import read_backdrop
-from jaxvid.config import DataConfig
+from jaxvid.config import GanRun
 from jaxvid.data import tokenizer
 from jaxvid.data.batch import collate
 from jaxvid.data.pieces import Draw
 from jaxvid.data.source import Example
 from jaxvid.data.stories import word
 from jaxvid.data.transforms import fit
+from jaxvid.film import Canvas, fill
 from jaxvid.io.media import atomic_write_text, write_video
+from jaxvid.io.weights import write_weights
 from jaxvid.models.generator import Generator
 from jaxvid.parallel import compile_function
 from jaxvid.screenwriter import Screenwriter
@@ -29,12 +33,14 @@ from jaxvid.script import COLORS, Fill, Picture, Scene, Script, from_json, track
 from jaxvid.shapes import PALETTE
 from jaxvid.staging import outline_of
 from jaxvid.steps.sample import make_sampler, to_bytes
-from jaxvid.typing import Params, UserError
+from jaxvid.typing import HostBatch, Params, UserError
 from jaxvid.video import subtitles
 from jaxvid.video.compose import edit, over
 from jaxvid.video.matte import matte
 
 WATCHABLE = 256  # pixels; smaller clips are enlarged by whole factors when they are saved
+SHIPPED = pathlib.Path(__file__).parent / "weights" / "generator.safetensors"
+MOST = 100_000  # frames of a clip
 SCRIPT_BYTES = 4_000_000  # of a script's file; longer ones are not read
 
 
@@ -68,21 +74,40 @@ class Clip:
         return path
 
 
+@dataclasses.dataclass(frozen=True)
+class Ask:
+    """What goes with every pass of the generator, beside script and caption."""
+
+    seed: int = 0
+    label: int = 0  # 1 + class of the clip; 0: none
+    guidance: float = 1.0
+    keys: bool = True  # key frames first, then the frames between, where a clip has several passes
+
+
 class Pipeline:
-    """A screenwriter (where scripts drive the generator) and a generator. See ``load``."""
+    """A screenwriter (where scripts drive the generator) and a generator. See ``load``.
+
+    Its methods are one network under different masks: nothing known or the first frame
+    (``generate``), the beginning (``extend``), frames on both sides (``interpolate``), all but a
+    region (``inpaint``). Known pixels come back bit for bit.
+    """
 
     def __init__(
         self,
-        data: DataConfig,
+        run: GanRun,
         generator: Generator,
         params: Params,
         writer: Callable[[], Screenwriter] | None = None,
     ) -> None:
         """``writer`` loads the screenwriter when a prompt first asks for it: scripts need none."""
-        self.data = data
+        self.data = run.data
         self._load_writer = writer
         self._params = params
-        self._sample = compile_function(make_sampler(generator))
+        samplers = (
+            make_sampler(generator, dtype=run.compute.dtype, guided=guided)
+            for guided in (False, True)
+        )
+        self._sample, self._sample_guided = map(compile_function, samplers)
 
     @functools.cached_property
     def writer(self) -> Screenwriter | None:
@@ -109,30 +134,147 @@ class Pipeline:
         *,
         script: Script | None = None,
         image: np.ndarray | None = None,
+        label: str | None = None,
+        frames: int | None = None,
+        guidance: float = 1.0,
         seed: int = 0,
         folder: pathlib.Path | None = None,
     ) -> Clip:
         """A clip from a prompt, or from a script as it stands; all its shots, joined in order.
 
         ``image`` (H,W,3) uint8, cut to a square, becomes the first frame, before the camera moves.
-        ``folder`` is where the pictures are that the script names. The same arguments give the same
-        clip. Raises UserError for bad prompts, and for pictures that cannot be used.
+        ``label`` is one of the classes that the data of the run has. ``frames``: of the clip, where
+        no script says it; longer ones than were trained on are made in several passes. ``guidance``
+        over 1 exaggerates the conditions. ``folder`` is where the pictures are that the script
+        names. Where a run of own clips is given neither prompt nor label, any clip comes. The same
+        arguments give the same clip. Raises UserError for bad prompts, pictures and labels.
         """
-        if prompt is None and script is None:
-            raise UserError("give a prompt or a script")
-        seed %= 2**31  # any integer is one
-        if script is None and prompt is not None:
-            if self.writer is None:
-                prompt = tokenizer.check_prompt(prompt, self.data.text_length)
-                return Clip(self._frames(prompt, None, image, seed), self.data.fps, prompt)
-            script = self.plan(prompt, image=image, seed=seed)
-        assert script is not None
+        ask = self._ask(seed, label, guidance)
+        if script is None and self._load_writer is None:
+            caption = self._caption(prompt)
+            canvas = self._blank(frames or self.data.frames, image)
+            return Clip(self._fill(canvas, caption, None, ask), self.data.fps, prompt)
+        if script is None:
+            if prompt is None:
+                raise UserError("give a prompt or a script")
+            script = self.plan(prompt, image=image, seed=ask.seed)
         shots: list[np.ndarray] = []
         for i, scene in enumerate(script.scenes):
             for j in range(len(scene.shots)):
                 first = None if shots else image
-                shots.append(self._shot(script, i, j, first, seed, folder))
+                shots.append(self._shot(script, i, j, first, ask, folder))
         return Clip(edit(script, shots), script.fps, prompt, script)
+
+    def extend(
+        self, video: np.ndarray, frames: int, *, prompt: str | None = None, **ask: Any
+    ) -> Clip:
+        """The clip (T,H,W,3) uint8, and ``frames`` more, in windows that slide on.
+
+        ``video`` has the size of the run's clips and its frames a second. ``prompt`` and the
+        keywords (``label``, ``seed``, ``guidance``) are as in ``generate``.
+        """
+        if frames < 1:
+            raise UserError(f"frames is {frames}; ask for at least one more")
+        canvas = self._blank(len(self._check(video)) + frames, None)
+        canvas.video[: len(video)], canvas.known[: len(video)] = video, True
+        return self._edit(canvas, prompt, self.data.fps, ask)
+
+    def interpolate(
+        self,
+        video: np.ndarray,
+        *,
+        factor: int = 2,
+        fps: float | None = None,
+        prompt: str | None = None,
+        **ask: Any,
+    ) -> Clip:
+        """Frames between those of a clip (T,H,W,3) uint8: ``factor`` times as many a second.
+
+        ``fps`` of the clip; None: the run's. The result has (T - 1) factor + 1 frames.
+        """
+        if not 2 <= factor <= 64 or len(self._check(video)) < 2:
+            raise UserError("interpolating needs two frames or more, and a factor of 2 to 64")
+        at = np.arange((len(video) - 1) * factor + 1) / factor
+        return self.inbetween(video, at, fps=(fps or self.data.fps) * factor, prompt=prompt, **ask)
+
+    def inbetween(
+        self,
+        video: np.ndarray,
+        at: Sequence[float] | np.ndarray,
+        *,
+        fps: float | None = None,
+        prompt: str | None = None,
+        **ask: Any,
+    ) -> Clip:
+        """The frames at any times ``at`` between those of a clip, in order, uneven if you like.
+
+        Times count frames of the clip: 1.5 is halfway between its second and third. Whole numbers
+        are the clip's own frames.
+        """
+        video, wanted = self._check(video), np.asarray(at, np.float64)
+        if not len(wanted) or (np.diff(wanted) <= 0).any() or not np.isfinite(wanted).all():
+            raise UserError("the times must be finite and go up; sort them")
+        if wanted[0] < 0 or wanted[-1] > len(video) - 1:
+            raise UserError(f"the times must lie in the clip, 0 to {len(video) - 1}")
+        inner = np.unique(np.concatenate([np.arange(len(video), dtype=float), wanted]))
+        whole = inner == np.round(inner)
+        gap = min(8.0, max(2.0, 1.0 / np.diff(inner).min()))  # trained frames between known ones
+        canvas = self._blank(len(inner), None)
+        canvas = dataclasses.replace(canvas, times=(inner * gap / self.data.fps).astype(np.float32))
+        canvas.video[whole], canvas.known[whole] = video, True
+        clip = self._edit(canvas, prompt, fps or self.data.fps, ask)
+        return dataclasses.replace(clip, video=clip.video[np.searchsorted(inner, wanted)])
+
+    def inpaint(
+        self, video: np.ndarray, hole: np.ndarray, *, prompt: str | None = None, **ask: Any
+    ) -> Clip:
+        """The clip (T,H,W,3) uint8 with the pixels made anew where ``hole`` (H,W) or (T,H,W) is
+        True, in all frames or in each.
+        """
+        canvas = self._blank(len(self._check(video)), None)
+        if np.shape(hole) not in (video.shape[1:3], video.shape[:3]):
+            raise UserError(f"the hole has shape {np.shape(hole)}; it needs {video.shape[:3]}")
+        canvas.video[:], canvas.known[:] = video, ~np.asarray(hole, bool)
+        return self._edit(canvas, prompt, self.data.fps, ask)
+
+    def _edit(self, canvas: Canvas, prompt: str | None, fps: float, ask: dict[str, Any]) -> Clip:
+        known = {"seed": 0, "label": None, "guidance": 1.0}
+        if strange := set(ask) - set(known):
+            raise TypeError(f"unknown argument {sorted(strange)[0]!r}; use {', '.join(known)}")
+        filled = self._fill(canvas, self._caption(prompt), None, self._ask(**known | ask))
+        return Clip(filled, fps, prompt)
+
+    def _ask(self, seed: int, label: str | None, guidance: float) -> Ask:
+        classes = self.data.classes
+        if label is not None and label not in classes:
+            has = f"it has {', '.join(classes[:20])}" if classes else "it was trained without any"
+            raise UserError(f"the run has no class {label!r}; {has}")
+        if not 0 <= guidance <= 100:
+            raise UserError(f"guidance is {guidance}; 1 is as trained, 1 to 3 are usual")
+        return Ask(seed % 2**31, 1 + classes.index(label) if label else 0, guidance)
+
+    def _caption(self, prompt: str | None) -> str:
+        return "" if prompt is None else tokenizer.check_prompt(prompt, self.data.text_length)
+
+    def _check(self, video: np.ndarray) -> np.ndarray:
+        side = self.data.resolution
+        if video.dtype != np.uint8 or video.shape[1:] != (side, side, 3) or not len(video):
+            raise UserError(
+                f"the video is {video.dtype} {video.shape}; this run needs uint8 (frames, {side}, "
+                f"{side}, 3): see jaxvid.data.transforms.fit"
+            )
+        return video
+
+    def _blank(self, frames: int, image: np.ndarray | None) -> Canvas:
+        """Nothing known, or the first frame."""
+        if not 1 <= frames <= MOST:
+            raise UserError(f"{frames} frames cannot be made; ask for 1 to {MOST:,}")
+        side = self.data.resolution
+        video, known = np.zeros((frames, side, side, 3), np.uint8), np.zeros((frames, side, side))
+        if image is not None:
+            video[0], known[0] = fit(image[None], side)[0], 1
+        times = np.arange(frames, dtype=np.float32) / np.float32(self.data.fps)
+        return Canvas(video, known > 0, times)
 
     def _shot(
         self,
@@ -140,7 +282,7 @@ class Pipeline:
         i: int,
         j: int,
         image: np.ndarray | None,
-        seed: int,
+        ask: Ask,
         folder: pathlib.Path | None,
     ) -> np.ndarray:
         """One shot before its background, (T,H,W,3) uint8."""
@@ -158,8 +300,10 @@ class Pipeline:
         if not shot.actors:
             raise UserError(f"script: scenes[{i}].shots[{j}]: needs at least one actor to film")
         # The generator reads captions as it was trained on: one of what this shot shows.
-        caption = word(outline_of(only), Draw(np.random.default_rng(seed)), "en", plain=True).text
-        video = self._frames(caption, only, image, seed)
+        caption = word(
+            outline_of(only), Draw(np.random.default_rng(ask.seed)), "en", plain=True
+        ).text
+        video = self._fill(self._blank(shot.frames, image), caption, only, ask)
         if backdrop is None:
             return video
         track = tracks(only)
@@ -167,22 +311,24 @@ class Pipeline:
         cut = matte(video, track.boxes_TN4, track.visible_TN, colors_N3)
         return over(cut.foreground_THWC, backdrop, cut.alpha_THW)
 
-    def _frames(
-        self, caption: str, script: Script | None, image: np.ndarray | None, seed: int
-    ) -> np.ndarray:
-        """One run of frames (T,H,W,3) uint8: one pass of the generator."""
-        side, fps = self.data.resolution, self.data.fps
-        frames = script.frames if script else self.data.frames
-        video = np.zeros((frames, side, side, 3), np.uint8)
-        mask = np.zeros((1, frames, side, side, 1), np.float32)
-        if image is not None:
-            video[0], mask[0, 0] = fit(image[None], side)[0], 1.0
-        example = Example(video, caption, script.fps if script else fps, script)
-        batch = {
-            **collate([example], [seed], text_length=self.data.text_length),
-            "mask": mask,
-        }
-        return np.asarray(to_bytes(self._sample(self._params, batch, jax.random.key(seed)))[0])
+    def _fill(self, canvas: Canvas, caption: str, script: Script | None, ask: Ask) -> np.ndarray:
+        """The canvas (T,H,W,3) with all that is not known filled in, in as many passes as it
+        takes."""
+        if script is not None:
+            T = len(canvas.video)
+            times = np.arange(T, dtype=np.float32) / np.float32(script.fps)
+            canvas = dataclasses.replace(canvas, times=times)
+        example = Example(canvas.video, caption, self.data.fps, script, label=ask.label)
+        conditions = collate([example], [ask.seed], text_length=self.data.text_length)
+        key = jax.random.key(ask.seed)
+
+        def sample(batch: HostBatch) -> np.ndarray:
+            if ask.guidance == 1:
+                return np.asarray(to_bytes(self._sample(self._params, batch, key))[0])
+            batch = batch | {"guidance": np.array([ask.guidance], np.float32)}
+            return np.asarray(to_bytes(self._sample_guided(self._params, batch, key))[0])
+
+        return fill(sample, canvas, conditions, window=max(2, self.data.frames), keys=ask.keys)
 
 
 def _key(script: Script, i: int, j: int) -> str:
@@ -193,23 +339,39 @@ def _key(script: Script, i: int, j: int) -> str:
     return "dark_plain" if light > 110 else "light_plain"
 
 
-def load(run: str | pathlib.Path, *, planner: str | pathlib.Path | None = None) -> Pipeline:
+def load(
+    run: str | pathlib.Path | None = None, *, planner: str | pathlib.Path | None = None
+) -> Pipeline:
     """The pipeline of a run folder as the trainings write it: ``gan/``, and ``planner/`` if it is
-    driven by scripts.
+    driven by scripts; or of a file of exported weights; None: the generator that comes with jaxvid.
 
     ``planner``: another one, a run folder, a file of exported weights, or "shipped" for the one
-    that comes with jaxvid, which also serves runs without their own. Raises UserError where there
-    is no generator or no checkpoint.
+    that comes with jaxvid, which also serves generators without their own. Raises UserError where
+    there is no generator or no checkpoint.
     """
-    folder = pathlib.Path(run)
-    generator, _, gan_state, gan_run = training.load_gan(folder / "gan")
+    path = SHIPPED if run is None else pathlib.Path(run)
+    if path.suffix == ".safetensors":
+        nets, params, gan_run = training.read_generator(path)
+    else:
+        nets, state, gan_run = training.load_gan(path / "gan")
+        params = state.ema
     if gan_run.data.source != "scenes":  # own clips have no scripts: the caption alone speaks
-        return Pipeline(gan_run.data, generator, gan_state.ema)
+        return Pipeline(gan_run, nets.generator, params)
     if planner is None:
-        planner = folder if (folder / "planner").is_dir() else "shipped"
+        planner = path if (path / "planner").is_dir() else "shipped"
     chosen = None if planner == "shipped" else planner
     writer = functools.partial(screenwriter.load, chosen)
-    return Pipeline(gan_run.data, generator, gan_state.ema, writer)
+    return Pipeline(gan_run, nets.generator, params, writer)
+
+
+def export(run: str | pathlib.Path, out: str | pathlib.Path) -> pathlib.Path:
+    """Writes the generator of a run folder as one file of weights, which ``load`` reads.
+
+    Raises UserError where there is no generator, or the file cannot be written.
+    """
+    _, state, gan_run = training.load_gan(pathlib.Path(run) / "gan")
+    params = {name: tree for name, tree in state.ema.items() if name != "posterior"}
+    return write_weights(out, jax.device_get(params), config=configs.to_json(gan_run))
 
 
 def load_script(path: str | pathlib.Path) -> Script:

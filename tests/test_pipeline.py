@@ -10,6 +10,7 @@ from PIL import Image
 import jaxvid
 from jaxvid import evaluate, pipeline, screenwriter, training
 from jaxvid.data.decode import read_video
+from jaxvid.data.scenes import Scenes
 from jaxvid.data.transforms import fit
 from jaxvid.script import Actor, Entity, Fill, Picture, Scene, Script, Shot, to_json
 from jaxvid.typing import UserError
@@ -185,12 +186,92 @@ def test_a_folder_without_a_run_is_named(tmp_path: pathlib.Path) -> None:
         jaxvid.load(tmp_path)
 
 
+def test_any_number_of_frames_in_windows(pipe: pipeline.Pipeline) -> None:
+    """A shot of three windows; the first frame stays the picture that was given."""
+    image = np.full((32, 32, 3), 77, np.uint8)
+    script = film(Scene("dark_grid", (Shot(41, (STAR,)),)))
+    video = pipe.generate(script=script, image=image, seed=0).video
+    assert video.shape == (41, 32, 32, 3) and (video[0] == 77).all() and (video[1:] != 77).any()
+
+
+@pytest.fixture(scope="module")
+def real() -> np.ndarray:
+    return Scenes("heldout", length=1)[0].video
+
+
+def test_a_video_goes_on(pipe: pipeline.Pipeline, real: np.ndarray) -> None:
+    clip = pipe.extend(real, 20, prompt=PROMPT, seed=1)
+    assert clip.video.shape == (36, 32, 32, 3) and clip.fps == 8.0
+    np.testing.assert_array_equal(clip.video[:16], real)
+    assert (np.diff(clip.video[16:].astype(int), axis=0) != 0).any()
+    other = pipe.extend(real, 20, prompt=PROMPT, seed=2).video
+    assert (other[16:] != clip.video[16:]).any()
+
+
+def test_frames_come_between(pipe: pipeline.Pipeline, real: np.ndarray) -> None:
+    clip = pipe.interpolate(real[:5], factor=4, fps=10)
+    assert clip.video.shape == (17, 32, 32, 3) and clip.fps == 40
+    np.testing.assert_array_equal(clip.video[::4], real[:5])
+    assert (clip.video[2] != real[0]).any()
+    uneven = pipe.inbetween(real[:3], [0, 0.25, 1.5, 2]).video
+    np.testing.assert_array_equal(uneven[[0, 3]], real[[0, 2]])
+    assert len(uneven) == 4 and (uneven[1] != real[0]).any()
+
+
+def test_a_hole_is_filled_and_the_rest_stays(pipe: pipeline.Pipeline, real: np.ndarray) -> None:
+    hole = np.zeros((32, 32), bool)
+    hole[8:20, 4:16] = True
+    clip = pipe.inpaint(real, hole)
+    np.testing.assert_array_equal(clip.video[:, ~hole], real[:, ~hole])
+    assert (clip.video[:, hole] != real[:, hole]).any((1, 2)).all()
+
+
+def test_edits_that_make_no_sense_are_refused(pipe: pipeline.Pipeline, real: np.ndarray) -> None:
+    cases = [
+        (lambda: pipe.extend(real, 0), "at least one more"),
+        (lambda: pipe.extend(real[:, :16], 4), "this run needs uint8"),
+        (lambda: pipe.extend(real.astype(np.float32), 4), "this run needs uint8"),
+        (lambda: pipe.extend(real, 10**7), "frames cannot be made"),
+        (lambda: pipe.interpolate(real, factor=1), "factor of 2"),
+        (lambda: pipe.interpolate(real[:1]), "two frames"),
+        (lambda: pipe.inbetween(real, [2, 1]), "go up"),
+        (lambda: pipe.inbetween(real, [0, 99]), "lie in the clip"),
+        (lambda: pipe.inpaint(real, np.ones((3, 3), bool)), "hole"),
+        (lambda: pipe.generate(PROMPT, label="walk"), "no class 'walk'; it was trained without"),
+        (lambda: pipe.generate(PROMPT, guidance=-1), "guidance"),
+    ]
+    for call, words in cases:
+        with pytest.raises(UserError, match=words):
+            call()
+    with pytest.raises(TypeError, match="unknown argument 'sed'"):
+        pipe.extend(real, 4, sed=1)
+
+
+def test_an_exported_generator_films_as_its_run_does(
+    pipe: pipeline.Pipeline, tiny_run: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    path = pipeline.export(tiny_run, tmp_path / "generator.safetensors")
+    exported = pipeline.load(path, planner=tiny_run)
+    a, b = (p.generate(script=ALONE, seed=0).video.astype(int) for p in (pipe, exported))
+    assert np.abs(a - b).max() <= 2  # half precision
+    with pytest.raises(UserError, match="cannot read"):
+        pipeline.load(tmp_path / "none.safetensors")
+    with pytest.raises(UserError, match="unknown key"):
+        pipeline.load(screenwriter.SHIPPED)  # a planner
+
+
 def test_evaluation_is_written(tiny_run: pathlib.Path) -> None:
-    result = evaluate.evaluate(tiny_run, prompts=4)
+    result = evaluate.evaluate(tiny_run, prompts=4, clips=4)
     written = json.loads((tiny_run / "evaluation.json").read_text(encoding="utf-8"))
     assert written == result
-    assert written["prompts"]["color"]["ceiling"] > 0.9 > written["prompts"]["color"]["accuracy"]
+    color = written["prompts"]["color"]
+    assert color["ceiling"] > 0.9 > color["value"]
     matrix = written["rebuilt"]["critics"]
-    counted = ("real_judged_real", "real_judged_generated")
-    assert sum(matrix[name] for name in counted) == written["rebuilt"]["clips"] // 2
+    assert matrix["real_judged_real"] + matrix["real_judged_generated"] == 2  # of 4 clips
+    assert written["inbetween"]["psnr at 4x"]["floor"] > 15
+    assert written["animated"]["first frame kept"]["value"] == 1
+    distances = [name for name in written["sets"] if "random" in name]
+    assert len(distances) == 4 and not any("fvd" in name.lower() for name in written["sets"])
     assert (tiny_run / "evaluation.png").stat().st_size > 1000
+    page = (tiny_run / "report.html").read_text(encoding="utf-8")
+    assert page.count("<img") >= 20 and "psnr at 4x" in page and "data:image/webp" in page
