@@ -1,89 +1,198 @@
-"""Runs a trained model over held-out data and writes ``evaluation.json``.
+"""Examines a trained generator over held-out data; writes ``evaluation.json`` and ``report.html``.
 
-Every figure stands beside its floor (what chance or a blind model reaches) and its ceiling (what
-the real clips reach under the same reading).
+    python -m train.evaluate --run runs/quickstart
+
+The parts are in ``examine``; this module chooses them, and adds what only some data allow: scenes
+are read by the analytic reader, clips with labels by a judge trained on real clips.
 """
 
-import functools
+import dataclasses
+import datetime
 import json
+import math
 import pathlib
+import platform
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxvid.config import DataConfig, GanRun
-from jaxvid.data.loader import Batches
+from jaxvid import examine, judge
+from jaxvid._version import __version__
 from jaxvid.data.render import render
 from jaxvid.data.scenes import caption, sample_script
 from jaxvid.data.source import open_source
+from jaxvid.examine import Part, Subject
 from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text, write_grid
-from jaxvid.metrics import confusion, mean, motion, quality, reader
+from jaxvid.io.report import Confusion, Figure, Film, Row, Section, read_curves, write_report
+from jaxvid.metrics import content, motion, reader
 from jaxvid.outline import ANY, Outline
 from jaxvid.parallel import compile_function
-from jaxvid.pipeline import Pipeline, load
+from jaxvid.pipeline import load
 from jaxvid.script import Script
-from jaxvid.state import GanState
-from jaxvid.steps.gan import to_unit
-from jaxvid.steps.sample import make_sampler, to_bytes
+from jaxvid.staging import stage
 from jaxvid.training import load_gan
-from jaxvid.typing import Batch, Params
+from jaxvid.typing import UserError
 
-CLIPS = 64  # that are rebuilt from their own conditions, for MSE, PSNR, SSIM and the critics
+SAME, SEEDS = 24, 4  # prompts that are filmed several times, and how often
+CURVES = {
+    "losses": ["g_reconstruction", "g_generator", "d_critic", "g_kl"],
+    "error": ["mse"],
+    "the game": ["gap", "sign_accuracy"],
+    "gradients of the critics": ["slope_real", "slope_fake"],
+    "generated over real": ["diversity", "motion", "flicker"],
+}
 
 
-def evaluate(run: pathlib.Path, *, prompts: int = 200, seed: int = 1) -> dict[str, Any]:
-    """Evaluates ``run`` and writes ``run/evaluation.json``; returns what it wrote.
+def evaluate(
+    run: pathlib.Path,
+    *,
+    prompts: int = 200,
+    clips: int = 64,
+    seed: int = 1,
+    full: bool = True,
+    i3d: str | None = None,
+) -> dict[str, Any]:
+    """Writes ``evaluation.json`` and ``report.html`` into ``run``; returns what is in the former.
 
-    Scenes: ``prompts`` held-out captions (English and Chinese by turns, combinations of kind,
-    colour and motion never trained on) become clips, which the analytic reader reads. Any data:
-    held-out clips are rebuilt from their own conditions and compared with the real ones.
+    ``prompts``: held-out captions of scenes (English and Chinese by turns, combinations of kind,
+    colour and motion never trained on) that become clips which the reader reads. ``clips``:
+    held-out clips of each other part. ``full``: all parts, not the first two alone. ``i3d``: a file
+    of I3D's weights, without which nothing is called FVD.
     """
     began = time.monotonic()
-    generator, critics, state, gan_run = load_gan(run / "gan")
-    result: dict[str, Any] = {}
+    nets, state, gan_run = load_gan(run / "gan")
+    heldout = open_source(gan_run.data, split="heldout", seed=gan_run.train.seed)
+    subject = Subject(load(run), gan_run, heldout, clips)
+    parts: dict[str, Part] = {}
     if gan_run.data.source == "scenes":
-        result["prompts"] = _prompts(run, load(run), gan_run.data, prompts, seed)
-    result["rebuilt"] = _rebuilt(generator, critics, state, gan_run)
-    result["seconds"] = round(time.monotonic() - began, 1)
+        parts["prompts"] = _prompts(run, subject, prompts, seed)
+    elif subject.heldout.labels:
+        parts["labels"] = _labels(subject)
+    parts["rebuilt"] = examine.rebuilt(subject, nets, state)
+    if full:
+        parts["inbetween"] = examine.inbetween(subject)
+        parts["animated"] = examine.animated(subject)
+        train = open_source(gan_run.data, split="train", seed=gan_run.train.seed)
+        parts["sets"] = examine.sets(subject, train, i3d=i3d)
+    result: dict[str, Any] = {name: _values(part) for name, part in parts.items()}
+    facts = _facts(run, gan_run.data.source, int(state.step), time.monotonic() - began)
+    result["facts"] = facts
+    for part in parts.values():
+        _tell(part.section)
     atomic_write_text(run / "evaluation.json", json.dumps(result, indent=1) + "\n")
+    matrix = parts["rebuilt"].confusion
+    write_report(
+        run / "report.html",
+        title=f"jaxvid: {run.name}",
+        facts=facts,
+        sections=[part.section for part in parts.values()],
+        rows=[row for part in parts.values() for row in part.rows],
+        curves=read_curves(run / "gan" / "metrics.jsonl", CURVES),
+        confusion=_matrix(matrix) if matrix else None,
+    )
     return result
 
 
-def _prompts(
-    run: pathlib.Path, pipe: Pipeline, data: DataConfig, count: int, seed: int
-) -> dict[str, Any]:
-    """Reads what prompts became; accuracies of each attribute with floor and ceiling."""
-    scripts = [
-        sample_script(
-            seed, "heldout", i, frames=data.frames, fps=data.fps, resolution=data.resolution
-        )
-        for i in range(count)
-    ]
+def _facts(run: pathlib.Path, data: str, step: int, seconds: float) -> dict[str, str]:
+    device = jax.devices()[0]
+    kind = platform.processor() or platform.machine() if device.platform == "cpu" else ""
+    return {
+        "run": run.name,
+        "data": data,
+        "step": str(step),
+        "device": f"{jax.device_count()} x {kind or device.device_kind}",
+        "versions": f"jaxvid {__version__}, jax {jax.__version__}, "
+        f"Python {platform.python_version()}",
+        "date": datetime.date.today().isoformat(),
+        "seconds": f"{seconds:.0f}",
+    }
+
+
+def _values(part: Part) -> dict[str, Any]:
+    """The figures as JSON: value, floor and ceiling of each; NaN becomes null."""
+
+    def clean(value: float | int | None) -> float | None:
+        return None if value is None or not math.isfinite(value) else float(value)
+
+    values: dict[str, Any] = {
+        figure.name: {
+            "value": clean(figure.value),
+            "floor": clean(figure.floor),
+            "ceiling": clean(figure.ceiling),
+        }
+        for figure in part.section.figures
+    }
+    if part.confusion:
+        values["critics"] = dict(part.confusion)
+    return values
+
+
+def _tell(section: Section) -> None:
+    """A section as lines for a person."""
+    say(f"{section.title}: {section.text}")
+
+    def shown(value: float | int | None, unit: str) -> str:
+        if value is None or not math.isfinite(value):
+            return "-"
+        return f"{value:.1%}" if unit == "%" else f"{value:.4g}"
+
+    for f in section.figures:
+        beside = f"({shown(f.floor, f.unit)}, {shown(f.ceiling, f.unit)})"
+        note = f"  {f.note}" if f.note else ""
+        say(f"  {f.name:<30}{shown(f.value, f.unit):>10}  {beside}{note}")
+
+
+def _matrix(matrix: Mapping[str, float]) -> Confusion:
+    names = [field.name for field in dataclasses.fields(Confusion)]
+    return Confusion(**{name: matrix[name] for name in names})
+
+
+# --- scenes: read from the pixels --------------------------------------------------------------
+
+
+def _prompts(run: pathlib.Path, subject: Subject, count: int, seed: int) -> Part:
+    """Reads what held-out prompts became; how the clips move, and how they differ at one prompt."""
+    data = subject.run.data
+    shape: dict[str, Any] = {"frames": data.frames, "fps": data.fps, "resolution": data.resolution}
+    scripts = [sample_script(seed, "heldout", i, **shape) for i in range(count)]
     captions = [caption(seed, "heldout", i) for i in range(count)]  # English and Chinese by turns
-    clips = [pipe.generate(wording.text, seed=i) for i, (wording, _) in enumerate(captions)]
+    clips = [subject.pipe.generate(wording.text, seed=i) for i, (wording, _) in enumerate(captions)]
     stated = [_sized(script, said) for script, (_, said) in zip(scripts, captions, strict=True)]
     videos = [clip.video[: data.frames] for clip in clips]  # of more shots than asked, the first
+    truths = [render(script) for script in scripts]
     made = reader.evaluate_clips(videos, scripts, stated)
-    real = reader.evaluate_clips([render(script) for script in scripts], scripts, stated)
-    planned = [clip.script for clip in clips]
-    figures: dict[str, Any] = {"count": count}
-    say(f"{count} held-out prompts, read from the pixels: accuracy (floor, ceiling)")
-    for key in ("color", "kind", "size", "motion", "direction", "all"):
-        row = {"accuracy": made[key], "floor": made.get(f"{key}_floor"), "ceiling": real[key]}
-        figures[key] = row
-        floor = f"{row['floor']:.1%}" if row["floor"] is not None else "-"
-        say(f"  {key:<10}{row['accuracy']:>7.1%}  ({floor}, {row['ceiling']:.1%})")
-    figures["planned"] = _planned([p for p in planned if p is not None], scripts)
-    say(
-        "  of the script alone: " + ", ".join(f"{k} {v:.1%}" for k, v in figures["planned"].items())
-    )
+    real = reader.evaluate_clips(truths, scripts, stated)
+    figures = [
+        Figure(key, made[key], made.get(f"{key}_floor"), real[key], unit="%")
+        for key in ("color", "kind", "size", "motion", "direction", "all")
+        if key in made
+    ]
+    pairs = [i for i, script in enumerate(scripts) if len(script.entities) == 2]
+    if pairs:
+        two, both = (
+            reader.evaluate_clips(
+                [many[i] for i in pairs], [scripts[i] for i in pairs], [stated[i] for i in pairs]
+            )["all"]
+            for many in (videos, truths)
+        )
+        figures.append(Figure("all, of two entities", two, ceiling=both, unit="%"))
+    planned = _planned([clip.script for clip in clips if clip.script is not None], scripts)
+    figures += [Figure(f"planned {k}", v, ceiling=1.0, unit="%") for k, v in planned.items()]
+    figures += _moves(videos, truths) + _diversity(subject, seed, shape)
     write_grid(run / "evaluation.png", np.stack(videos[:12]), frames=8, scale=2)
     lines = [f"{i}: {wording.text}" for i, (wording, _) in enumerate(captions[:12])]
     atomic_write_text(run / "evaluation.txt", "\n".join(lines) + "\n")
-    return figures
+    rows = [
+        Row(captions[i][0].text, [Film("generated", videos[i]), Film("the scene", truths[i])])
+        for i in range(min(6, count))
+    ]
+    text = f"{count} held-out prompts became clips, read from their pixels by the analytic reader."
+    return Part(Section("Prompts", text, figures), tuple(rows))
 
 
 def _sized(script: Script, said: Outline) -> list[bool]:
@@ -109,69 +218,52 @@ def _planned(plans: list[Script], truths: list[Script]) -> dict[str, float]:
     return shares
 
 
-def _rebuilt(generator: Any, critics: Any, state: GanState, run: GanRun) -> dict[str, Any]:
-    """MSE, PSNR, SSIM and motion against the real clips; the critics' verdict on both."""
-    source = open_source(run.data, split="heldout", seed=run.train.seed)
-    count = min(CLIPS, len(source))
-    batches = Batches(source, batch_size=1, seed=0, text_length=run.data.text_length)
-    sample = compile_function(make_sampler(generator))
-    judge = compile_function(_make_judge(critics, run))
-    measure = compile_function(functools.partial(_measure, ssim=run.data.resolution >= 11))
-    means, logits = mean.init(_names(run.data.resolution)), []
-    for i in range(count):
-        batch = batches[i]
-        nothing = np.zeros((*batch["video"].shape[:-1], 1), np.float32)
-        blank = {**batch, "video": np.zeros_like(batch["video"]), "mask": nothing}
-        fake = sample(state.ema, blank, jax.random.key(i))
-        means = mean.update(means, measure(to_bytes(fake), batch["video"]))
-        real = to_unit(jax.numpy.asarray(batch["video"]))
-        logits.append([float(judge(state.critic_params, v, batch)) for v in (real, fake)])
-    figures = {name: float(value) for name, value in mean.compute(means).items()}
-    say(f"{count} held-out clips rebuilt from their own conditions:")
-    say("  " + ", ".join(f"{name} {figures[name]:.4g}" for name in figures))
-    return {"clips": count, **figures, "critics": _verdicts(np.array(logits))}
+def _moves(made: list[np.ndarray], real: list[np.ndarray]) -> list[Figure]:
+    """Speed and jerk of the colours' centroid, generated beside real."""
+    measure = compile_function(motion.measure)
+    found = [[measure(video[None]) for video in videos] for videos in (made, real)]
+    figures = []
+    for name in ("speed", "jerk"):
+        ours, theirs = (float(np.mean([one[name][0] for one in side])) for side in found)
+        figures.append(Figure(name, ours, ceiling=theirs, better="near ceiling"))
+    return figures
 
 
-def _names(resolution: int) -> list[str]:
-    near = [name for name in quality.NAMES if name != "ssim" or resolution >= 11]
-    return [*near, *(f"{name}_{of}" for name in motion.NAMES for of in ("made", "real"))]
+def _diversity(subject: Subject, seed: int, shape: dict[str, Any]) -> list[Figure]:
+    """How clips of one prompt differ, beside how the scenes differ that it may mean."""
+    size = (shape["resolution"], shape["resolution"])
+    made, real = [], []
+    for i in range(SAME):
+        wording, said = caption(seed, "heldout", i)
+        seeds = [SEEDS * i + k for k in range(SEEDS)]
+        clips = [subject.pipe.generate(wording.text, seed=k).video for k in seeds]
+        made.append([clip[: shape["frames"]] for clip in clips])
+        rngs = [np.random.default_rng((seed, k, 3)) for k in seeds]
+        staged = [
+            stage(said, rng, frames=shape["frames"], fps=shape["fps"], size=size) for rng in rngs
+        ]
+        real.append([render(script) for script in staged])
+    apart = [float(content.diversity(jnp.asarray(side)).mean()) for side in (made, real)]
+    return [Figure("diversity at equal prompt", apart[0], 0.0, apart[1], better="near ceiling")]
 
 
-def _measure(made: jax.Array, real: jax.Array, *, ssim: bool) -> dict[str, jax.Array]:
-    values = {"mse": quality.mse(made, real), "psnr": quality.psnr(made, real, data_range=255)}
-    if ssim:
-        values["ssim"] = quality.ssim(made, real, data_range=255)
-    for of, video in (("made", made), ("real", real)):
-        values |= {f"{name}_{of}": v for name, v in motion.measure(video).items()}
-    return values
+# --- clips with labels: read by a judge ----------------------------------------------------------
 
 
-def _make_judge(critics: Any, run: GanRun) -> Any:
-    """The critics' mean logit of one clip, frames for the frame critic evenly spread."""
-    last, count = run.data.frames - 1, run.critic.frames
-    picked_1n = jax.numpy.linspace(0, last, count).round().astype(int)[None]
-
-    def judge(params: Params, video: jax.Array, batch: Batch) -> jax.Array:
-        return critics.apply({"params": params}, video, picked_1n, batch).mean()
-
-    return judge
-
-
-def _verdicts(logits_N2: np.ndarray) -> dict[str, float]:
-    """Confusion matrix of real against generated (columns of logits).
-
-    Relativistic critics only compare, so the threshold is set halfway between both medians on every
-    second clip, and the matrix counts the others.
-    """
-    threshold = float(np.median(logits_N2[::2], axis=0).mean())
-    counted_N2 = logits_N2[1::2] if len(logits_N2) > 1 else logits_N2
-    state = confusion.init(threshold)
-    for scores_N, real in ((counted_N2[:, 0], True), (counted_N2[:, 1], False)):
-        verdicts = jax.numpy.asarray(scores_N, jax.numpy.float32)
-        state = confusion.update(state, verdicts, jax.numpy.full(len(scores_N), real))
-    matrix = {name: float(value) for name, value in confusion.compute(state).items()}
-    say(
-        f"critics, threshold {threshold:.2f}: real judged real "
-        f"{matrix['real_recall']:.0%}, generated found out {matrix['generated_recall']:.0%}"
+def _labels(subject: Subject) -> Part:
+    """What a judge that was trained on real clips alone reads in clips made from captions."""
+    data = subject.run.data
+    train = open_source(data, split="train", seed=subject.run.train.seed)
+    reads = judge.open_judge(train, subject.heldout)
+    labels = [subject.heldout[int(b["index"][0])].labels for b in subject.batches()]
+    made, real = (reads.accuracy(videos, labels) for videos in (subject.made, subject.real))
+    shuffled = labels[len(labels) // 2 :] + labels[: len(labels) // 2]
+    blind = reads.accuracy(subject.made, shuffled)
+    figures = [Figure(name, made[name], blind[name], real[name], unit="%") for name in sorted(made)]
+    if not figures:
+        raise UserError(f"{data.source} has no labels that a judge could read")
+    text = (
+        f"{len(labels)} held-out captions became clips; a judge trained on real training clips "
+        "alone reads them. Floor: against other captions; ceiling: the real held-out clips."
     )
-    return matrix
+    return Part(Section("Labels", text, figures))

@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         say("2/4 generator and critics: from script to clip")
         training.train_gan(gan, options.run / "gan")
         say("3/4 evaluation on held-out prompts")
-        evaluate.evaluate(options.run, prompts=20 if options.short else 200)
+        evaluate.evaluate(options.run, prompts=20 if options.short else 200, full=False)
         say("4/4 samples")
         pipe = pipeline.load(options.run)
         samples = options.run / "samples"

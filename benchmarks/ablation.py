@@ -1,0 +1,151 @@
+"""What each part of the adversarial recipe is worth: ``python -m benchmarks.ablation``.
+
+Trains the quickstart's generator under the same budget with one part changed at a time, several
+seeds each, and reads held-out prompts from the pixels. Writes a JSON that it goes on from, and
+prints a Markdown table with the spread over seeds.
+"""
+
+import dataclasses
+import json
+import pathlib
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tyro
+
+from jaxvid import cli, presets
+from jaxvid.config import GanRun, TaskConfig
+
+MEASURES = ("mse", "all", "jerk", "diversity")
+
+
+def variants() -> dict[str, Callable[[GanRun], GanRun]]:
+    """One change each, of the run that they are compared with."""
+
+    def loss(**changes: Any) -> Callable[[GanRun], GanRun]:
+        return lambda run: dataclasses.replace(run, loss=dataclasses.replace(run.loss, **changes))
+
+    def unscripted(run: GanRun) -> GanRun:
+        tasks = dataclasses.replace(run.tasks, drop_script=0.999)
+        return dataclasses.replace(run, tasks=tasks)
+
+    return {
+        "as it is (relativistic, finite-difference R1 + R2)": lambda run: run,
+        "minimax": loss(adversarial="minimax"),
+        "non-saturating": loss(adversarial="nonsaturating"),
+        "hinge": loss(adversarial="hinge"),
+        "no penalty": loss(penalty="none"),
+        "exact R1 + R2": loss(penalty="exact"),
+        "exact R1 alone": loss(penalty="r1"),
+        "no augmentation": loss(augment=0.0),
+        "no warm-up by reconstruction": loss(warmup=0),
+        "no reconstruction at all": loss(warmup=0, reconstruction=0.0, reconstruction_final=0.0),
+        "no critics": lambda run: dataclasses.replace(
+            run, loss=dataclasses.replace(run.loss, warmup=run.train.steps)
+        ),
+        "no script": unscripted,
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Ablates the recipe on the embedded scenes."""
+
+    out: pathlib.Path = pathlib.Path("runs/ablation")
+    """Folder for the runs and results.json; a second call goes on with what is missing."""
+    steps: int = 400
+    """Of each run, of which three quarters are the warm-up."""
+    seeds: int = 3
+    """Runs of each variant."""
+    only: tuple[str, ...] = ()
+    """Variants whose name begins with one of these."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Trains what is missing, then prints the table."""
+    options = tyro.cli(Options, args=argv, prog="benchmarks.ablation")
+    with cli.user_errors():
+        from jaxvid import parallel
+
+        parallel.start()
+        from jaxvid.io.media import atomic_write_text
+
+        options.out.mkdir(parents=True, exist_ok=True)
+        path = options.out / "results.json"
+        results = json.loads(path.read_text()) if path.exists() else {}
+        for seed in range(options.seeds):
+            for name, change in variants().items():
+                if options.only and not name.startswith(options.only):
+                    continue
+                key = f"{name} / {seed} / {options.steps}"
+                if key not in results:
+                    folder = options.out / f"{list(variants()).index(name)}-{seed}"
+                    results[key] = _one(change(_run(options.steps, seed)), folder)
+                    atomic_write_text(path, json.dumps(results, indent=1))
+        print(table(results, options.steps))
+
+
+def _run(steps: int, seed: int) -> GanRun:
+    """The budget: the quickstart's generator on clips that have a caption, and mostly a script."""
+    run = presets.quickstart_gan()
+    train = dataclasses.replace(
+        run.train, steps=steps, seed=seed, sample_every=steps, checkpoint_every=steps
+    )
+    loss = dataclasses.replace(run.loss, warmup=steps * 3 // 4)
+    return dataclasses.replace(run, train=train, loss=loss, tasks=TaskConfig())
+
+
+def _one(run: GanRun, folder: pathlib.Path) -> dict[str, float]:
+    """Trains one run and measures it; what is lost on the way is said by ``lost``."""
+    from jaxvid import evaluate, training
+    from jaxvid.typing import UserError
+
+    try:
+        training.train_gan(run, folder / "gan")
+    except UserError as error:
+        print(f"{folder.name}: {error}", flush=True)
+        return {"lost": 1.0}
+    found = evaluate.evaluate(folder, prompts=200, full=False)
+    prompts, rebuilt = found["prompts"], found["rebuilt"]
+    return {
+        "lost": 0.0,
+        "mse": rebuilt["mse"]["value"],
+        "all": prompts["all"]["value"],
+        "jerk": prompts["jerk"]["value"] / prompts["jerk"]["ceiling"],
+        "diversity": prompts["diversity at equal prompt"]["value"]
+        / prompts["diversity at equal prompt"]["ceiling"],
+        "critics": rebuilt["critics"]["accuracy"],
+    }
+
+
+def table(results: dict[str, dict[str, float]], steps: int) -> str:
+    """Means over seeds, with least and greatest."""
+    lines = ["| variant | runs, lost | rebuilt MSE, 0 to 1 | all attributes right | jerk, x real "]
+    lines[0] += "| diversity, x real | critics' accuracy |"
+    lines.append("|---|---|---|---|---|---|---|")
+    for name in variants():
+        rows = [r for key, r in results.items() if key.startswith(f"{name} / ") and
+                key.endswith(f" / {steps}")]  # fmt: skip
+        kept = [row for row in rows if not row["lost"]]
+        cells = [name, f"{len(rows)}, {len(rows) - len(kept)}"]
+        for measure in (*MEASURES, "critics"):
+            values = [row[measure] for row in kept]
+            form = (
+                "{:.1%}"
+                if measure in ("all", "critics")
+                else "{:.4f}"
+                if measure == "mse"
+                else "{:.2f}"
+            )
+            cell = "-"
+            if values:
+                low, high = form.format(min(values)), form.format(max(values))
+                cell = f"{form.format(statistics.mean(values))} ({low} to {high})"
+            cells.append(cell)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
