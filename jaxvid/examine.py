@@ -207,7 +207,7 @@ def linear(known_KHWC: np.ndarray, factor: int) -> np.ndarray:
     video[0, ::factor] = known_KHWC
     given = (np.arange(T) % factor == 0).astype(np.float32)[None]
     times = np.arange(T, dtype=np.float32)[None]
-    blended = np.asarray(blend(*map(jax.numpy.asarray, (video, given, times)))[0])
+    blended = np.asarray(blend(*map(jax.numpy.asarray, (video, given, times))))
     return np.rint(blended[0]).clip(0, 255).astype(np.uint8)
 
 

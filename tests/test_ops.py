@@ -11,6 +11,7 @@ from jaxvid.ops import inbetween, layout, positions
 from jaxvid.ops.layout import FEATURES
 from jaxvid.ops.ngrams import ngram_ids
 from jaxvid.ops.patchify import patchify, unpatchify
+from jaxvid.ops.warp import warp
 
 # Compiled, since op by op each shape would compile thirty programs.
 attention = jax.jit(attention_module.attention)
@@ -156,32 +157,60 @@ CLIP = normal(2, 6, 3, 4, 2)
 
 
 def test_blending_equals_interpolation_in_time() -> None:
-    blended, has = blend(CLIP, KNOWN, TIMES)
-    np.testing.assert_array_equal(has, [[0, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]])
+    """np.interp, which beyond the known frames holds the nearest."""
+    blended = blend(CLIP, KNOWN, TIMES)
+    near = inbetween.neighbours(CLIP, KNOWN, TIMES)
+    np.testing.assert_array_equal(near.both, [[0, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]])
+    np.testing.assert_array_equal(near.some, np.ones((2, 6)))
     for b in range(2):
         times, known = np.asarray(TIMES[b], np.float64), np.asarray(KNOWN[b]) > 0
         for at in np.ndindex(3, 4, 2):
             row = np.asarray(CLIP, np.float64)[(b, slice(None), *at)]
-            expected = np.interp(times, times[known], row[known]) * np.asarray(has[b])
+            expected = np.interp(times, times[known], row[known])
             np.testing.assert_allclose(blended[(b, slice(None), *at)], expected, atol=1e-6)
 
 
 def test_known_frames_return_themselves() -> None:
-    blended, _ = blend(CLIP, KNOWN, TIMES)
-    np.testing.assert_array_equal(blended[KNOWN > 0], CLIP[KNOWN > 0])
-    np.testing.assert_array_equal(blend(CLIP, jnp.ones((2, 6)), TIMES)[0], CLIP)
+    np.testing.assert_array_equal(blend(CLIP, KNOWN, TIMES)[KNOWN > 0], CLIP[KNOWN > 0])
+    np.testing.assert_array_equal(blend(CLIP, jnp.ones((2, 6)), TIMES), CLIP)
 
 
-def test_without_a_frame_on_both_sides_there_is_no_blend() -> None:
-    for known in (jnp.zeros((2, 6)), jnp.zeros((2, 6)).at[:, 0].set(1.0)):
-        blended, has = blend(CLIP, known, TIMES)
-        np.testing.assert_array_equal(has, known)
-        np.testing.assert_array_equal(blended[known == 0], 0)
+def test_with_one_known_frame_it_is_copied_and_with_none_there_is_nothing() -> None:
+    one = jnp.zeros((2, 6)).at[:, 2].set(1.0)
+    np.testing.assert_array_equal(blend(CLIP, one, TIMES), jnp.repeat(CLIP[:, 2:3], 6, 1))
+    near = inbetween.neighbours(CLIP, one, TIMES)
+    np.testing.assert_array_equal(near.both, one)
+    np.testing.assert_array_equal(near.share, 0)
+    nothing = inbetween.neighbours(CLIP, jnp.zeros((2, 6)), TIMES)
+    for part in (nothing.before, nothing.after, nothing.both, nothing.some):
+        np.testing.assert_array_equal(part, 0)
 
 
 def test_unknown_frames_have_no_influence() -> None:
     changed = jnp.where(KNOWN[..., None, None, None] > 0, CLIP, 7.0)
-    np.testing.assert_array_equal(blend(changed, KNOWN, TIMES)[0], blend(CLIP, KNOWN, TIMES)[0])
+    np.testing.assert_array_equal(blend(changed, KNOWN, TIMES), blend(CLIP, KNOWN, TIMES))
+
+
+def test_warping_fetches_from_where_the_flow_points() -> None:
+    """Whole pixels as a shift, halves as a mean; the border's value from outside."""
+    x = normal(1, 5, 6, 2)
+    flow = jnp.zeros((1, 5, 6, 2)).at[..., 0].set(2.0).at[..., 1].set(-1.0)
+    moved, inside = warp(x, flow)
+    np.testing.assert_allclose(moved[:, 1:, :4], x[:, :-1, 2:], atol=1e-6)
+    np.testing.assert_allclose(moved[:, 0, :4], x[:, 0, 2:], atol=1e-6)
+    np.testing.assert_array_equal(inside[0], np.outer(np.arange(5) > 0, np.arange(6) < 4))
+    half, _ = warp(x, jnp.full((1, 5, 6, 2), 0.5))
+    quad = (x[:, :-1, :-1] + x[:, 1:, :-1] + x[:, :-1, 1:] + x[:, 1:, 1:]) / 4
+    np.testing.assert_allclose(half[:, :-1, :-1], quad, atol=1e-6)
+
+
+def test_flows_learn_from_differences_of_what_they_fetch() -> None:
+    x, flow = normal(1, 5, 6, 1), 0.3 + 0.1 * normal(1, 5, 6, 2)
+    gradient = jax.grad(lambda f: (warp(x, f)[0] ** 2).sum())(flow)
+    step = 1e-3
+    for at in ((0, 2, 2, 0), (0, 1, 3, 1)):
+        moved = [(warp(x, flow.at[at].add(s))[0] ** 2).sum() for s in (step, -step)]
+        np.testing.assert_allclose(gradient[at], (moved[0] - moved[1]) / (2 * step), rtol=2e-2)
 
 
 # The drawn script

@@ -11,6 +11,7 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.initializers import zeros
 
 from jaxvid.config import GeneratorConfig
 from jaxvid.models.blocks import (
@@ -23,9 +24,10 @@ from jaxvid.models.blocks import (
 )
 from jaxvid.models.conditions import ClassEmbed, SceneField
 from jaxvid.models.text import TextEncoder
-from jaxvid.ops.inbetween import blend
+from jaxvid.ops.inbetween import Neighbours, neighbours
 from jaxvid.ops.patchify import patchify, unpatchify
 from jaxvid.ops.positions import pixel_grid, sinusoids
+from jaxvid.ops.warp import warp
 from jaxvid.typing import Batch
 
 OCTAVES = 3
@@ -102,11 +104,11 @@ class Generator(nn.Module):
         B, T, H, W, _ = noise_BTHWC.shape
         known_BTHWC = jnp.where(mask_BTHW1 > 0, known_BTHWC, 0.0)
         whole_BT = jnp.min(mask_BTHW1, axis=(2, 3, 4))
-        base_BTHWC, based_BT = blend(known_BTHWC, whole_BT, batch["times"])
+        near = neighbours(known_BTHWC, whole_BT, batch["times"])
         # The noise starts quiet: where conditions settle everything it would only be grain.
         loudness = self.param("noise", nn.initializers.constant(0.25), ())
         given = jnp.where(mask_BTHW1 > 0, known_BTHWC, loudness * noise_BTHWC)
-        pixels = jnp.concatenate([given, mask_BTHW1, base_BTHWC], axis=-1)
+        pixels = jnp.concatenate([given, mask_BTHW1, near.before, near.after], axis=-1)
 
         memory, memory_mask, text_BD = TextEncoder(c.width, c.text_layers, c.heads, name="text")(
             batch["text"]
@@ -114,8 +116,8 @@ class Generator(nn.Module):
         dtype = text_BD.dtype  # of the parameters as they were given: what all is computed in
         pixels = pixels.astype(dtype)
         frame_BTD = sinusoids(batch["times"], width=c.width).astype(dtype)
-        facts_BT3 = jnp.stack([whole_BT, based_BT, batch["times"]], axis=-1)
-        frame_BTD += nn.Dense(c.width, name="frame")(facts_BT3.astype(dtype))
+        facts = [whole_BT, near.both, near.some, near.share, batch["times"]]
+        frame_BTD += nn.Dense(c.width, name="frame")(jnp.stack(facts, axis=-1).astype(dtype))
         frame_BTD += nn.Dense(c.width, name="summary")(text_BD)[:, None]
         if self.classes:
             frame_BTD += ClassEmbed(c.width, self.classes, name="class")(batch["label"])[:, None]
@@ -133,14 +135,15 @@ class Generator(nn.Module):
         for i in range(c.layers):
             x = layer(c.heads, c.attention, name=f"layer{i}")(x, frame_BTD, memory, memory_mask)
         x = rms_norm(x).reshape(B * T, h, w, c.width)
-        y = self._decode(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
-        video = base_BTHWC + y.reshape(noise_BTHWC.shape).astype(jnp.float32)
+        x = self._decode(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
+        painted = nn.Dense(3, name="rgb")(x).reshape(noise_BTHWC.shape).astype(jnp.float32)
+        video = Fetch(name="fetch")(x, near) + painted
         return jnp.where(mask_BTHW1 > 0, known_BTHWC, video)
 
     def _decode(
         self, x: jax.Array, frame: jax.Array, pixels_BTHWC: jax.Array, batch: Batch
     ) -> jax.Array:
-        """Tokens (B T,h,w,D) to frames (B T,H,W,3), doubling the resolution at each stage."""
+        """Tokens (B T,h,w,D) to pixels (B T,H,W,F), doubling the resolution at each stage."""
         c = self.config
         B, T, H, W, _ = pixels_BTHWC.shape
         for i, width in enumerate(c.decoder):
@@ -155,7 +158,30 @@ class Generator(nn.Module):
             block = nn.remat(ResidualConv) if self.remat else ResidualConv
             for j in range(c.blocks):
                 x = block(width // 2, name=f"block{i}_{j}")(x)
-        return nn.Dense(3, name="rgb")(leaky(x))
+        return leaky(x)
+
+
+class Fetch(nn.Module):
+    """What a frame takes over from its known neighbours: both warped and blended, (B,T,H,W,3).
+
+    Flows, the blend and its strength are read from the frame's pixels (B T,H,W,F). At the start of
+    training it is the linear blend, or the copy of the only neighbour; 0 where nothing is known.
+    Warping towards intermediate frames: Huang et al., 2022 (RIFE), eq. 1, without its pyramid.
+    """
+
+    reach: float = 4.0  # pixels of a flow of 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array, near: Neighbours) -> jax.Array:
+        B, T, H, W, C = near.before.shape
+        head = nn.Dense(6, kernel_init=zeros, name="flow")(x).astype(jnp.float32)
+        there, back = (self.reach * head[..., i : i + 2] for i in (0, 2))
+        frames = near.before.reshape(-1, H, W, C), near.after.reshape(-1, H, W, C)
+        before, after = warp(frames[0], there)[0], warp(frames[1], back)[0]
+        share = near.share.reshape(-1, 1, 1, 1)
+        share = jnp.clip(share + head[..., 4:5], 0.0, 1.0)
+        mixed = (1.0 + head[..., 5:6]) * ((1.0 - share) * before + share * after)
+        return mixed.reshape(near.before.shape)
 
 
 class FrameField(nn.Module):

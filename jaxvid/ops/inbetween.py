@@ -1,19 +1,32 @@
-"""Linear in-betweening over known frames: what the generator starts from and must beat."""
+"""Known frames as the neighbours of all others, and the linear blend that a network must beat."""
+
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def blend(
+class Neighbours(NamedTuple):
+    """For each frame the nearest known ones, itself included; the other one where a side has none.
+
+    ``before``, ``after`` (B,T,H,W,C), zero where nothing is known; ``share`` (B,T): how far the
+    frame is from before (0) to after (1) in time; ``both`` and ``some`` (B,T): 1 where there is a
+    known frame on both sides, on any.
+    """
+
+    before: Array
+    after: Array
+    share: Array
+    both: Array
+    some: Array
+
+
+def neighbours(
     video_BTHWC: Float[Array, "B T H W C"],
     known_BT: Float[Array, "B T"],
     times_BT: Float[Array, "B T"],
-) -> tuple[Float[Array, "B T H W C"], Float[Array, "B T"]]:
-    """Each frame as the blend of the nearest known frames before and after it, weighted by time.
-
-    Returns the blend and 1 for the frames that have one (a known frame on both sides, itself
-    included), which are zero elsewhere.
-    """
+) -> Neighbours:
+    """The neighbours of every frame among those where ``known`` is 1."""
     T = times_BT.shape[1]
     order = jnp.arange(T)
     known = known_BT > 0.5
@@ -23,11 +36,31 @@ def blend(
     after_BT = jnp.min(
         jnp.where(known[:, None, :] & (order[None, :] >= order[:, None]), order, T), axis=-1
     )
-    both_BT = ((before_BT >= 0) & (after_BT < T)).astype(jnp.float32)
-    t0 = jnp.take_along_axis(times_BT, jnp.maximum(before_BT, 0), axis=1)
-    t1 = jnp.take_along_axis(times_BT, jnp.minimum(after_BT, T - 1), axis=1)
+    has_before, has_after = before_BT >= 0, after_BT < T
+    first_BT = jnp.where(has_before, before_BT, after_BT)
+    last_BT = jnp.where(has_after, after_BT, before_BT)
+    t0 = jnp.take_along_axis(times_BT, jnp.clip(first_BT, 0, T - 1), axis=1)
+    t1 = jnp.take_along_axis(times_BT, jnp.clip(last_BT, 0, T - 1), axis=1)
     share_BT = jnp.where(t1 > t0, (times_BT - t0) / jnp.maximum(t1 - t0, 1e-6), 0.0)
-    weights_BTT = (before_BT[..., None] == order) * (1.0 - share_BT)[..., None]
-    weights_BTT += (after_BT[..., None] == order) * share_BT[..., None]
-    weights_BTT *= both_BT[..., None]
-    return jnp.einsum("bts,bshwc->bthwc", weights_BTT, video_BTHWC), both_BT
+    some_BT = (has_before | has_after).astype(jnp.float32)
+
+    def fetch(index_BT: Array) -> Array:
+        index = jnp.clip(index_BT, 0, T - 1)[:, :, None, None, None]
+        frames = jnp.take_along_axis(video_BTHWC, index, axis=1)
+        return frames * some_BT[:, :, None, None, None]
+
+    both_BT = (has_before & has_after).astype(jnp.float32)
+    return Neighbours(fetch(first_BT), fetch(last_BT), share_BT, both_BT, some_BT)
+
+
+def blend(
+    video_BTHWC: Float[Array, "B T H W C"],
+    known_BT: Float[Array, "B T"],
+    times_BT: Float[Array, "B T"],
+) -> Float[Array, "B T H W C"]:
+    """Each frame as the blend of its known neighbours, weighted by time; beyond them a copy of the
+    nearest; zero where nothing is known.
+    """
+    near = neighbours(video_BTHWC, known_BT, times_BT)
+    share = near.share[:, :, None, None, None]
+    return (1.0 - share) * near.before + share * near.after

@@ -1,0 +1,28 @@
+"""Backward warping: each pixel fetches its value from where its flow points."""
+
+import itertools
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def warp(
+    x_BHWC: Float[Array, "B H W C"], flow_BHW2: Float[Array, "B H W 2"]
+) -> tuple[Float[Array, "B H W C"], Bool[Array, "B H W"]]:
+    """``x`` at each pixel's place plus its flow (x, y in pixels), bilinear between pixels.
+
+    Also a mask (B,H,W): where that is inside of the frame; outside it is the border's value.
+    """
+    B, H, W, C = x_BHWC.shape
+    x, y = jnp.arange(W) + flow_BHW2[..., 0], jnp.arange(H)[:, None] + flow_BHW2[..., 1]
+    inside = (x >= 0) & (x <= W - 1) & (y >= 0) & (y <= H - 1)
+    x, y = jnp.clip(x, 0, W - 1), jnp.clip(y, 0, H - 1)
+    left, top = x.astype(jnp.int32), y.astype(jnp.int32)
+    pixels = x_BHWC.reshape(B, H * W, C)
+    total = jnp.zeros_like(x_BHWC)
+    for right, below in itertools.product((0, 1), (0, 1)):
+        column, row = jnp.minimum(left + right, W - 1), jnp.minimum(top + below, H - 1)
+        at = jnp.take_along_axis(pixels, (row * W + column).reshape(B, -1, 1), axis=1)
+        share = jnp.abs(1 - right - (x - left)) * jnp.abs(1 - below - (y - top))
+        total = total + at.reshape(x_BHWC.shape) * share[..., None]
+    return total, inside
