@@ -31,7 +31,7 @@ from jaxvid.optim import make_optimizer
 from jaxvid.parallel import cache_folder, compile_function
 from jaxvid.typing import Batch, HostBatch, Params, UserError
 
-VERSION = 1  # of network and training: raise it to train all judges anew
+VERSION = 2  # of network and training: raise it to train all judges anew
 OPTIM = OptimConfig(lr=2e-3, final=0.02)
 AUGMENT, NOISE = 0.5, 0.2  # strength of shifts and light; most of the noise, pixels being in -1..1
 CHUNK = 64  # clips that are read at once
@@ -149,8 +149,8 @@ def train_judge(
 ) -> Judge:
     """Trains a judge on the real clips of ``train``, and tries it on those of ``held_out``.
 
-    One softmax for each label, on clips that are shifted, lit otherwise and noisy (never mirrored:
-    labels speak of left and right), so that what a generator leaves of either is no surprise to it.
+    One softmax for each label, on clips that are shifted, lit otherwise, blurred and noisy (never
+    mirrored: labels speak of left and right), so that a generator's are no surprise to it.
     Raises UserError where the clips have no labels.
     """
     labels = dict(train.labels)
@@ -244,6 +244,14 @@ def _collate(
     }
 
 
+def _blurred(video_BTHWC: jax.Array) -> jax.Array:
+    """The mean of 3 x 3 pixels, edges held."""
+    edges = ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0))
+    x = jnp.pad(video_BTHWC, edges, mode="edge")
+    x = (x[:, :, :-2] + x[:, :, 1:-1] + x[:, :, 2:]) / 3
+    return (x[:, :, :, :-2] + x[:, :, :, 1:-1] + x[:, :, :, 2:]) / 3
+
+
 @functools.lru_cache(maxsize=8)
 def _step(sizes: tuple[int, ...], steps: int) -> Callable[..., Any]:
     """(params, optimizer state, batch, key) -> the same after a step, and the loss."""
@@ -253,8 +261,9 @@ def _step(sizes: tuple[int, ...], steps: int) -> Callable[..., Any]:
         shifts, strengths, noise = jax.random.split(key, 3)
         video = _unit(jnp.asarray(batch["video"]))
         video = augment(jax.random.split(shifts, len(video)), video, strength=AUGMENT)
-        sigma_B = jax.random.uniform(strengths, (len(video), 1, 1, 1, 1), maxval=NOISE)
-        video += sigma_B * jax.random.normal(noise, video.shape)
+        blur, sigma = jax.random.uniform(strengths, (2, len(video), 1, 1, 1, 1))
+        video += blur * (_blurred(video) - video)
+        video += NOISE * sigma * jax.random.normal(noise, video.shape)
         logits, _ = net.apply({"params": params}, video)
         total = jnp.float32(0)
         for k, z_BV in enumerate(logits):
