@@ -255,7 +255,7 @@ def _labels(subject: Subject) -> Part:
     data = subject.run.data
     train = open_source(data, split="train", seed=subject.run.train.seed)
     reads = judge.open_judge(train, subject.heldout)
-    labels = [subject.heldout[int(b["index"][0])].labels for b in subject.batches()]
+    labels = [subject.heldout[i].labels for i in subject.order]
     made, real = (reads.accuracy(videos, labels) for videos in (subject.made, subject.real))
     shuffled = labels[len(labels) // 2 :] + labels[: len(labels) // 2]
     blind = reads.accuracy(subject.made, shuffled)

@@ -80,7 +80,7 @@ class Ask:
 
     seed: int = 0
     label: int = 0  # 1 + class of the clip; 0: none
-    guidance: float = 1.0
+    guidance: float | int = 1.0
     keys: bool = True  # key frames first, then the frames between, where a clip has several passes
 
 
@@ -136,7 +136,7 @@ class Pipeline:
         image: np.ndarray | None = None,
         label: str | None = None,
         frames: int | None = None,
-        guidance: float = 1.0,
+        guidance: float | int = 1.0,
         seed: int = 0,
         folder: pathlib.Path | None = None,
     ) -> Clip:
@@ -184,7 +184,7 @@ class Pipeline:
         video: np.ndarray,
         *,
         factor: int = 2,
-        fps: float | None = None,
+        fps: float | int | None = None,
         prompt: str | None = None,
         **ask: Any,
     ) -> Clip:
@@ -200,9 +200,9 @@ class Pipeline:
     def inbetween(
         self,
         video: np.ndarray,
-        at: Sequence[float] | np.ndarray,
+        at: Sequence[float | int] | np.ndarray,
         *,
-        fps: float | None = None,
+        fps: float | int | None = None,
         prompt: str | None = None,
         **ask: Any,
     ) -> Clip:
@@ -237,14 +237,16 @@ class Pipeline:
         canvas.video[:], canvas.known[:] = video, ~np.asarray(hole, bool)
         return self._edit(canvas, prompt, self.data.fps, ask)
 
-    def _edit(self, canvas: Canvas, prompt: str | None, fps: float, ask: dict[str, Any]) -> Clip:
+    def _edit(
+        self, canvas: Canvas, prompt: str | None, fps: float | int, ask: dict[str, Any]
+    ) -> Clip:
         known = {"seed": 0, "label": None, "guidance": 1.0}
         if strange := set(ask) - set(known):
             raise TypeError(f"unknown argument {sorted(strange)[0]!r}; use {', '.join(known)}")
         filled = self._fill(canvas, self._caption(prompt), None, self._ask(**known | ask))
         return Clip(filled, fps, prompt)
 
-    def _ask(self, seed: int, label: str | None, guidance: float) -> Ask:
+    def _ask(self, seed: int, label: str | None, guidance: float | int) -> Ask:
         classes = self.data.classes
         if label is not None and label not in classes:
             has = f"it has {', '.join(classes[:20])}" if classes else "it was trained without any"

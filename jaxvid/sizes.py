@@ -56,13 +56,14 @@ def sizes(run: GanRun, *, compiled: bool = False) -> Sizes:
     nets = make_nets(plain)
     state = jax.eval_shape(lambda: build_gan(plain, one, abstract=True)[1])
     key = jax.eval_shape(lambda: jax.random.key(0))
-    step = compile_function(make_gan_step(make_game(plain, nets))).lower(state, one, key)
-    sample = compile_function(make_sampler(nets.generator, dtype=run.compute.dtype))
+    train: Any = compile_function(make_gan_step(make_game(plain, nets)))
+    step = train.lower(state, one, key)
+    sample: Any = compile_function(make_sampler(nets.generator, dtype=run.compute.dtype))
     frames = sample.lower(state.params, one, key).cost_analysis()["flops"]
     memory = None
     if compiled:
         batch = {k: jnp.repeat(v, run.train.batch_size, axis=0) for k, v in one.items()}
-        whole = compile_function(make_gan_step(make_game(run, make_nets(run))))
+        whole: Any = compile_function(make_gan_step(make_game(run, make_nets(run))))
         found = whole.lower(state, batch, key).compile().memory_analysis()
         memory = float(found.argument_size_in_bytes + found.temp_size_in_bytes)
     return Sizes(

@@ -16,6 +16,7 @@ import train.planner
 import train.quickstart
 from jaxvid import cli, config, presets, screenwriter
 from jaxvid.data.decode import read_video
+from jaxvid.io.media import write_video
 from jaxvid.outline import stated
 from jaxvid.pipeline import load_script
 from jaxvid.script import (
@@ -178,7 +179,7 @@ def test_schema_and_version_are_printed(capsys: pytest.CaptureFixture) -> None:
         cli.main(["--help"])
     assert stopped.value.code == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["generate", "script", "export"]
+    assert [line.split()[0] for line in lines[1:]] == ["generate", "edit", "script", "export"]
     with pytest.raises(SystemExit) as stopped:
         cli.main([])
     assert stopped.value.code == 2
@@ -303,6 +304,38 @@ def test_export_writes_a_file_that_script_reads(
         assert says in refused(cli.main, argv, capsys)
     path.write_bytes(b"garbage")
     assert str(path) in refused(cli.main, ["script", "--run", str(path), "a star"], capsys)
+
+
+def test_edit_works_on_a_video_file(
+    tiny_run: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    """What is known of a lossless film is in the result; of another size it is cut and scaled."""
+    film, out = tmp_path / "film.webp", tmp_path / "out.webp"
+    frames = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3)).astype(np.uint8)
+    write_video(film, frames, fps=8)
+    common = ["edit", str(film), "--run", str(tiny_run), "--out", str(out), "--scale", "1"]
+    for argv, count, fps, kept in (
+        (["--interpolate", "3"], 16, 24, slice(None, None, 3)),
+        (["--extend", "5"], 11, 8, slice(6)),
+        (["--inpaint", "0", "0.5", "1", "0.5"], 6, 8, slice(6)),
+    ):
+        cli.main([*common, *argv])
+        assert f"{count} frames at {fps} frames a second" in capsys.readouterr().out
+        made, rate = read_video(out)
+        assert made.shape == (count, 32, 32, 3) and rate == pytest.approx(fps, rel=0.02)
+        rows = slice(16) if "--inpaint" in argv else slice(32)
+        np.testing.assert_array_equal(made[kept][:, rows], frames[:, rows])
+    for argv, says in (
+        ([], "choose one of --extend"),
+        (["--extend", "3", "--interpolate", "2"], "choose one of --extend"),
+        (["--interpolate", "1"], "factor of 2"),
+        (["--inpaint", "2", "2", "1", "1"], "holds no pixel"),
+        (["--extend", "3", "--label", "walk"], "no class 'walk'"),
+    ):
+        assert says in refused(cli.main, [*common, *argv], capsys)
+    assert "no such file" in refused(
+        cli.main, ["edit", str(tmp_path / "none.mp4"), *common[2:], "--extend", "3"], capsys
+    )
 
 
 @pytest.mark.parametrize(

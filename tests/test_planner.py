@@ -240,7 +240,7 @@ def test_one_batch_is_learnt_by_heart():
         history.append({name: float(value) for name, value in metrics.items()})
     assert step._cache_size() == 1 and int(state.step) == 100
     first, last = history[0], history[-1]
-    assert first.keys() == {"loss", "tokens", "pointing", "exact"}
+    assert first.keys() == {"loss", "tokens", "pointing", "exact", "gradient", "skipped"}
     assert first["loss"] == pytest.approx(first["tokens"] + 0.1 * first["pointing"], rel=1e-5)
     assert first["tokens"] > 1 and first["pointing"] > 1 and first["exact"] == 0
     assert last["tokens"] < 0.05 and last["pointing"] < 0.3 and last["exact"] > 0.9
