@@ -32,6 +32,17 @@ def test_centroids_are_where_the_entity_is() -> None:
     np.testing.assert_allclose(path_T2[:, 1], 0.5, atol=0.02)
 
 
+def test_mass_is_on_the_entity_alone() -> None:
+    video = np.full((1, 2, 8, 8, 3), 0.9, np.float32)
+    video[:, 1, 2:4, 3:6] = (0.9, 0.1, 0.1)
+    mass_THW = motion.mass(jnp.asarray(video))[0]
+    assert (mass_THW[0] == 0).all() and (mass_THW[1] > 0).sum() == 6
+    np.testing.assert_allclose(mass_THW[1, 2:4, 3:6], 0.8 - 0.12, rtol=1e-6)
+    np.testing.assert_allclose(
+        mass_THW, motion.mass(jnp.asarray((video * 255).round(), jnp.uint8))[0], atol=0.005
+    )
+
+
 def test_a_still_clip_does_not_move_at_all() -> None:
     for value in measure(jnp.asarray(clip("still"))[None]).values():
         np.testing.assert_allclose(value, 0, atol=1e-6)

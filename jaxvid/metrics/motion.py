@@ -2,7 +2,7 @@
 
 Not goals by themselves: a still clip is the smoothest. They are to be read beside the values of
 real clips, which they should equal. Clips are [0, 1] floats or uint8. Collect the values with
-``metrics.mean``.
+``metrics.mean``. What follows every pixel and costs more is in ``metrics.flow``.
 """
 
 import jax.numpy as jnp
@@ -26,23 +26,30 @@ def measure(video_BTHWC: Num[Array, "B T H W 3"]) -> dict[str, Float[Array, "B"]
 
 def difference(video_BTHWC: Num[Array, "B T H W C"]) -> Float[Array, "B"]:
     """Mean absolute difference of neighbouring frames, 1 is black to white; 0 of one frame."""
-    video = _unit(video_BTHWC)
+    video = unit(video_BTHWC)
     if video.shape[1] < 2:
         return jnp.zeros(video.shape[0])
     return jnp.abs(video[:, 1:] - video[:, :-1]).mean((1, 2, 3, 4))
 
 
-def centroids(video_BTHWC: Num[Array, "B T H W 3"]) -> Float[Array, "B T 2"]:
-    """Where the colour is in each frame: x and y of its centre of mass, 0 to 1.
+def mass(video_BTHWC: Num[Array, "B T H W 3"]) -> Float[Array, "B T H W"]:
+    """How much entity a pixel is, 0 to 1: its chroma over the background's, less a margin.
 
-    Mass is chroma (greatest less least channel) over the clip's median, which is background; of two
-    entities it is the centre of both. A frame without colour has its centre in the middle.
+    Chroma is the greatest less the least channel; the background's is the median of the clip's.
     """
-    video = _unit(video_BTHWC)
-    B, _, H, W, _ = video.shape
+    video = unit(video_BTHWC)
     chroma_BTHW = video.max(-1) - video.min(-1)
-    ground_B = jnp.median(chroma_BTHW.reshape(B, -1), axis=1)
-    mass_BTHW = jnp.maximum(chroma_BTHW - ground_B[:, None, None, None] - _MARGIN, 0)
+    ground_B = jnp.median(chroma_BTHW.reshape(len(video), -1), axis=1)
+    return jnp.maximum(chroma_BTHW - ground_B[:, None, None, None] - _MARGIN, 0)
+
+
+def centroids(video_BTHWC: Num[Array, "B T H W 3"]) -> Float[Array, "B T 2"]:
+    """Where the colour is in each frame: x and y of its centre of ``mass``, 0 to 1.
+
+    Of two entities it is the centre of both. A frame without colour has its centre in the middle.
+    """
+    H, W = video_BTHWC.shape[2:4]
+    mass_BTHW = mass(video_BTHWC)
     x_W, y_H = (jnp.arange(W) + 0.5) / W, (jnp.arange(H) + 0.5) / H
     total_BT = mass_BTHW.sum((2, 3))
     moments_BT2 = jnp.stack(
@@ -62,6 +69,7 @@ def roughness(path_BT2: Float[Array, "B T 2"], *, order: int) -> Float[Array, "B
     return jnp.linalg.norm(jnp.diff(path_BT2, n=order, axis=1), axis=-1).mean(1)
 
 
-def _unit(video_BTHWC: Array) -> Array:
+def unit(video_BTHWC: Num[Array, "B T H W C"]) -> Float[Array, "B T H W C"]:
+    """The clip as [0, 1] floats, if it is bytes; floats are taken to be that already."""
     scale = 255.0 if video_BTHWC.dtype == jnp.uint8 else 1.0
     return video_BTHWC.astype(jnp.float32) / scale
