@@ -24,7 +24,7 @@ _POOLED = 16  # pixels of a side
 def average_content_distance(video_BTHWC: Num[Array, "B T H W 3"]) -> Float[Array, "B"]:
     """How much the entity's colour changes in a clip, from 0 (constant) to sqrt(3).
 
-    ACD of MoCoGAN (Tulyakov et al. 2018, section 4): mean distance of two frames' mean colours of
+    ACD of MoCoGAN (Tulyakov et al. 2018): mean distance of two frames' mean colours of
     the object; here the mean weighted by ``motion.mass``, of two entities over both. Frames without
     colour are left out; 0 where fewer than two are left. Antialiased edges, and entities that hide
     one another, cost real clips something (scenes at 32 px: 0.008 with one entity, 0.02 in all,

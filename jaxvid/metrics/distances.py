@@ -80,7 +80,7 @@ def update(
 
 
 def merge(a: Moments, b: Moments) -> Moments:
-    """The state of both together; order does not matter. Chan et al. 1982, eq. 2.1."""
+    """The state of both together; order does not matter. Chan et al. 1982."""
     count = a.weight + b.weight
     some = jnp.maximum(count, 1)
     away_F = b.mean_F - a.mean_F
@@ -126,7 +126,7 @@ def frechet_distance(a_NF: Features, b_MF: Others) -> float:
 def kernel_distance(a_NF: Features, b_MF: Others) -> float:
     """Squared maximum mean discrepancy under ``k(a, b) = (a.b / F + 1)³``; near 0 for equal sets.
 
-    Unbiased (Bińkowski et al. 2018, eq. 4; the kernel of their section 3): means of k over pairs
+    Unbiased, and with the kernel of KID (Bińkowski et al. 2018): means of k over pairs
     of different samples within each set, less twice the mean between the sets. So it may be below
     0. Over all pairs, which varies less than their means of subsets; in float64.
     Raises ValueError for fewer than two samples in a set.

@@ -73,7 +73,7 @@ def warping_error(
     back to the previous frame b, and the flow f that it meets there, nearly cancel,
     ``|b + f|² < 0.01 (|b|² + |f|²) + 0.5`` (Sundaram et al. 2010), and that come from inside it.
     The second value is the share of the others, 0 to 1. Read both: where all flickers, little is
-    left to compare. If nothing is, the error is over all pixels. Lai et al. 2018, eq. 7.
+    left to compare. If nothing is, the error is over all pixels. After Lai et al. 2018.
     """
     B, T, H, W, C = video_BTHWC.shape
     video = unit(video_BTHWC)
