@@ -8,6 +8,7 @@ from optax.contrib import MuonDimensionNumbers, muon
 
 from jaxvid.config import OptimConfig
 
+HEADS = {"logits", "rgb", "flow"}  # last layers, which Muon would move however small their gradient
 ADAM_SHARE = 0.2  # of Muon's learning rate, for what is no matrix
 
 
@@ -53,7 +54,7 @@ def _matrices(params: Any) -> Any:
 
     def axes(path: tuple[Any, ...], leaf: Any) -> MuonDimensionNumbers | None:
         names = [getattr(key, "key", "") for key in path]
-        if names[-1] != "kernel" or "logits" in names or leaf.ndim < 2:
+        if names[-1] != "kernel" or not HEADS.isdisjoint(names) or leaf.ndim < 2:
             return None
         return MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), (leaf.ndim - 1,))
 

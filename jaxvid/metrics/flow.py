@@ -8,7 +8,6 @@ Clips are [0, 1] floats or uint8; collect the values with ``metrics.mean``.
 """
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float, Num
 
 from jaxvid.metrics.motion import unit
+from jaxvid.ops.warp import warp
 
 NAMES = ("flow", "warping_error", "occluded")
 
@@ -144,28 +144,6 @@ def _rest(first_BHWC: Array, second_BHWC: Array, flow_BHW2: Array) -> Array:
     errors = [((x - first_BHWC) ** 2).sum(-1) for x in (second_BHWC, seen)]
     still, moved = jnp.split(_blur(jnp.stack(errors, axis=-1), 1.0), 2, axis=-1)
     return jnp.where(moved + _NOISE < still, flow_BHW2, 0)
-
-
-def warp(
-    x_BHWC: Float[Array, "B H W C"], flow_BHW2: Float[Array, "B H W 2"]
-) -> tuple[Float[Array, "B H W C"], Array]:
-    """``x`` at each pixel's place plus its flow, between pixels by bilinear interpolation.
-
-    Also a mask (B,H,W): where that is inside of the frame; outside it is the border's value.
-    """
-    B, H, W, C = x_BHWC.shape
-    x, y = jnp.arange(W) + flow_BHW2[..., 0], jnp.arange(H)[:, None] + flow_BHW2[..., 1]
-    inside = (x >= 0) & (x <= W - 1) & (y >= 0) & (y <= H - 1)
-    x, y = jnp.clip(x, 0, W - 1), jnp.clip(y, 0, H - 1)
-    left, top = x.astype(jnp.int32), y.astype(jnp.int32)
-    pixels = x_BHWC.reshape(B, H * W, C)
-    total = jnp.zeros_like(x_BHWC)
-    for right, below in itertools.product((0, 1), (0, 1)):
-        column, row = jnp.minimum(left + right, W - 1), jnp.minimum(top + below, H - 1)
-        at = jnp.take_along_axis(pixels, (row * W + column).reshape(B, -1, 1), axis=1)
-        share = jnp.abs(1 - right - (x - left)) * jnp.abs(1 - below - (y - top))
-        total = total + at.reshape(x_BHWC.shape) * share[..., None]
-    return total, inside
 
 
 def _blur(x_BHWC: Array, sigma: float) -> Array:
