@@ -264,7 +264,7 @@ def sets(subject: Subject, train: Source, *, i3d: str | None = None) -> Part:
     figures = []
     half = len(subject.real) // 2
     for extractor in extractors:
-        if subject.run.data.frames < extractor.min_frames:
+        if subject.run.data.frames < extractor.min_frames or half < 2:
             continue
         real, made = (_features(extractor, v) for v in (subject.real, subject.made))
         for kind, distance in (

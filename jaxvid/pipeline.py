@@ -244,7 +244,7 @@ class Pipeline:
         if strange := set(ask) - set(known):
             raise TypeError(f"unknown argument {sorted(strange)[0]!r}; use {', '.join(known)}")
         filled = self._fill(canvas, self._caption(prompt), None, self._ask(**known | ask))
-        return Clip(filled, fps, prompt)
+        return Clip(filled, float(fps), prompt)
 
     def _ask(self, seed: int, label: str | None, guidance: float | int) -> Ask:
         classes = self.data.classes

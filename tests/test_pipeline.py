@@ -261,13 +261,13 @@ def test_an_exported_generator_films_as_its_run_does(
 
 
 def test_evaluation_is_written(tiny_run: pathlib.Path) -> None:
-    result = evaluate.evaluate(tiny_run, prompts=4, clips=2)
+    result = evaluate.evaluate(tiny_run, prompts=4, clips=4)
     written = json.loads((tiny_run / "evaluation.json").read_text(encoding="utf-8"))
     assert written == result
     color = written["prompts"]["color"]
     assert color["ceiling"] > 0.9 > color["value"]
     matrix = written["rebuilt"]["critics"]
-    assert matrix["real_judged_real"] + matrix["real_judged_generated"] == 1  # of 2 clips
+    assert matrix["real_judged_real"] + matrix["real_judged_generated"] == 2  # of 4 clips
     assert written["inbetween"]["psnr at 4x"]["floor"] > 15
     assert written["animated"]["first frame kept"]["value"] == 1
     distances = [name for name in written["sets"] if "random" in name]
