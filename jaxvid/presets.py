@@ -26,7 +26,7 @@ def quickstart_planner() -> PlannerRun:
     """
     return PlannerRun(
         optim=OptimConfig(lr=3e-3, warmup=50, final=0.02),
-        train=TrainConfig(steps=1600, batch_size=32, checkpoint_every=400, log_every=100),
+        train=TrainConfig(steps=850, batch_size=32, checkpoint_every=400, log_every=100),
     )
 
 
@@ -67,11 +67,11 @@ def tiny_gan() -> GanRun:
         data=DataConfig(),
         generator=GeneratorConfig(width=96, layers=3, decoder=(64, 48), latent=32),
         critic=CriticConfig(clip_layers=2),
-        loss=LossConfig(warmup=1300, frames=8, warmup_frames=6),
+        loss=LossConfig(warmup=700, frames=8, warmup_frames=6),
         # In-betweening and continuation of a user's own video come without a script.
         tasks=TaskConfig(nothing=0.45, ends=0.25, drop_script=0.25),
         optim=MUON,
-        train=TrainConfig(steps=1600, batch_size=16, checkpoint_every=250, sample_every=250),
+        train=TrainConfig(steps=850, batch_size=16, checkpoint_every=250, sample_every=250),
     )
 
 
@@ -126,7 +126,7 @@ def large_gan() -> GanRun:
         ),
         loss=LossConfig(warmup=10_000, frames=16, warmup_frames=8, ema=0.9999),
         compute=ComputeConfig(dtype="bfloat16", remat=True, accumulate=4),
-        optim=dataclasses.replace(MUON, lr=3e-3, warmup=1000),
+        optim=dataclasses.replace(MUON, lr=3e-3, warmup=700),
         train=TrainConfig(steps=300_000, batch_size=256, checkpoint_every=2000),
     )  # fmt: skip
 

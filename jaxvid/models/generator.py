@@ -137,7 +137,7 @@ class Generator(nn.Module):
         x = rms_norm(x).reshape(B * T, h, w, c.width)
         x = self._decode(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
         painted = nn.Dense(3, name="rgb")(x).reshape(noise_BTHWC.shape).astype(jnp.float32)
-        video = Fetch(name="fetch")(x, near) + painted
+        video = Fetch(name="fetch")(x, near, painted)
         return jnp.where(mask_BTHW1 > 0, known_BTHWC, video)
 
     def _decode(
@@ -162,26 +162,31 @@ class Generator(nn.Module):
 
 
 class Fetch(nn.Module):
-    """What a frame takes over from its known neighbours: both warped and blended, (B,T,H,W,3).
+    """What a frame takes over from its known neighbours, warped and blended, with what is painted
+    over it: (B,T,H,W,3).
 
-    Flows, the blend and its strength are read from the frame's pixels (B T,H,W,F). At the start of
-    training it is the linear blend, or the copy of the only neighbour; 0 where nothing is known.
+    Flows, the blend and its strength are read from the frame's pixels (B T,H,W,F), and, between two
+    known frames, how much is painted: little at the start of training, which is then nearly the
+    linear blend. With one neighbour it starts from its copy, without any from nothing.
     Warping towards intermediate frames: Huang et al., 2022 (RIFE), eq. 1, without its pyramid.
     """
 
     reach: float = 1.0  # pixels of a flow of 1
+    shy: float = -3.0  # logit of how much is painted between known frames, at the start
 
     @nn.compact
-    def __call__(self, x: jax.Array, near: Neighbours) -> jax.Array:
+    def __call__(self, x: jax.Array, near: Neighbours, painted_BTHWC: jax.Array) -> jax.Array:
         B, T, H, W, C = near.before.shape
-        head = nn.Dense(6, kernel_init=zeros, name="flow")(x).astype(jnp.float32)
+        head = nn.Dense(7, kernel_init=zeros, name="flow")(x).astype(jnp.float32)
         there, back = (self.reach * head[..., i : i + 2] for i in (0, 2))
         frames = near.before.reshape(-1, H, W, C), near.after.reshape(-1, H, W, C)
         before, after = warp(frames[0], there)[0], warp(frames[1], back)[0]
         share = near.share.reshape(-1, 1, 1, 1)
         share = jnp.clip(share + head[..., 4:5], 0.0, 1.0)
         mixed = (1.0 + head[..., 5:6]) * ((1.0 - share) * before + share * after)
-        return mixed.reshape(near.before.shape)
+        both = near.both.reshape(-1, 1, 1, 1)
+        brush = 1.0 - both * (1.0 - nn.sigmoid(head[..., 6:7] + self.shy))
+        return (mixed + brush * painted_BTHWC.reshape(mixed.shape)).reshape(near.before.shape)
 
 
 class FrameField(nn.Module):

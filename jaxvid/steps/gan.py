@@ -1,9 +1,9 @@
 """One adversarial step, written once for a batch.
 
     1. Draw each example's frames, task (what is known), conditions and noise from its own address.
-    2. y = G(noise, latent, known, conditions), kept with its pull-back. The latent of some examples
-       is read from the real clip x by the posterior: those, and others that know enough to be one
-       clip, are compared with x; the rest is held to nothing but the critics.
+    2. y = G(noise, latent, known, conditions), kept with its pull-back. Where conditions leave much
+       open, the latent of some examples is read from the real clip x by the posterior. Those, and
+       examples that are settled, are compared with x; the rest is held to the critics alone.
     3. Critics: relativistic pairs of x and y, zero-centred penalties on both, real clips under a
        wrong script as further negatives, logits centred. Update.
     4. Generator: the updated critics' gradient at the same y, the distance to x, the posterior's
@@ -275,15 +275,19 @@ def _total(terms: dict[str, jax.Array]) -> jax.Array:
 
 
 def _settled(game: Game, draw: dict[str, Any]) -> jax.Array:
-    """1 for the examples (B,) that the real clip is the answer to: scripted, read, or held by known
-    pixels at both ends. The others may show any clip that fits, not the mean of all.
+    """1 for the examples (B,) that the real clip is the answer to: held by their conditions, or
+    read. The others may show any clip that fits, not the mean of all.
     """
     if game.posterior is None:
         return jnp.ones(len(draw["real"]))
-    share_BT = draw["mask"].mean((2, 3, 4))
-    held_B = (share_BT[:, 0] > 0) & (share_BT[:, -1] > 0)
-    scripted_B = draw["batch"]["visible"].max((1, 2)) > 0
-    return (held_B | scripted_B | (draw["read"] > 0)).astype(jnp.float32)
+    return (_held(draw["mask"], draw["batch"]) | (draw["read"] > 0)).astype(jnp.float32)
+
+
+def _held(mask_BTHW1: jax.Array, batch: Batch) -> jax.Array:
+    """Whether a clip (B,) is one by its conditions: scripted, or known at both ends."""
+    share_BT = mask_BTHW1.mean((2, 3, 4))
+    scripted_B = batch["visible"].max((1, 2)) > 0
+    return scripted_B | ((share_BT[:, 0] > 0) & (share_BT[:, -1] > 0))
 
 
 def _view(game: Game, draw: dict[str, Any], video: jax.Array) -> jax.Array:
@@ -313,12 +317,13 @@ def _draw(
     latent_BZ, chance_B = draw_latent(key, step, batch["index"], size=size)
     share = game.loss.posterior if adversarial else 1.0
     batch = drop_conditions(keys(Purpose.DROP), batch, game.tasks)
-    # A script settles the clip: a latent read from it would only learn to say the same.
-    open_B = batch["visible"].max((1, 2)) == 0
+    mask = sample_tasks(keys(Purpose.TASK), shape[:3], game.tasks)
+    # A latent that is read where all is settled would say it too, and contradict it when drawn.
+    open_B = ~_held(mask, batch)
     return {
         "batch": batch,
         "real": to_unit(batch["video"]),
-        "mask": sample_tasks(keys(Purpose.TASK), shape[:3], game.tasks),
+        "mask": mask,
         "noise": jax.vmap(lambda k: jax.random.normal(k, shape))(keys(Purpose.NOISE)),
         "latent": latent_BZ,
         "read": ((chance_B < share) & open_B).astype(jnp.float32),
