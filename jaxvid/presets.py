@@ -62,7 +62,12 @@ def quickstart_gan() -> GanRun:
 
 
 def tiny_gan() -> GanRun:
-    """The generator that comes with jaxvid: 16 frames of 32 x 32, one network for all tasks."""
+    """The generator that comes with jaxvid: 16 frames of 32 x 32, one network for all tasks.
+
+    25 minutes on two busy CPU cores; colour, kind, size and motion all right in 99.4 % of 1,000
+    held-out prompts, jerk 0.98 times that of real clips (2026-11-24, one seed; see the card in
+    ``jaxvid/weights``).
+    """
     return GanRun(
         data=DataConfig(),
         generator=GeneratorConfig(width=96, layers=3, decoder=(64, 48), latent=32),

@@ -1,1 +1,1 @@
-"""Training scripts: ``python -m train.quickstart``, ``train.planner``, ``train.gan``."""
+"""Training scripts: ``python -m train.quickstart``, ``train.planner``, ``train.gan``; ``train.evaluate``."""

@@ -1,0 +1,47 @@
+"""What the generator that comes with jaxvid must keep: bounds below its figures in the card."""
+
+import numpy as np
+import pytest
+
+from jaxvid import evaluate, examine, pipeline
+from jaxvid.config import DataConfig
+from jaxvid.data.scenes import caption, sample_script
+from jaxvid.data.source import open_source
+from jaxvid.metrics import reader
+from jaxvid.training import read_generator
+
+PROMPTS, CLIPS = 40, 12
+
+
+@pytest.fixture(scope="module")
+def pipe() -> pipeline.Pipeline:
+    return pipeline.load()
+
+
+@pytest.fixture(scope="module")
+def subject(pipe: pipeline.Pipeline) -> examine.Subject:
+    _, _, run = read_generator(pipeline.SHIPPED)
+    return examine.Subject(pipe, run, open_source(DataConfig(), split="heldout"), CLIPS)
+
+
+def test_it_is_small() -> None:
+    assert pipeline.SHIPPED.stat().st_size <= 8_000_000
+
+
+def test_held_out_prompts_are_right(pipe: pipeline.Pipeline) -> None:
+    said = [caption(1, "heldout", i) for i in range(PROMPTS)]
+    scripts = [sample_script(1, "heldout", i) for i in range(PROMPTS)]
+    videos = [pipe.generate(w.text, seed=i).video[:16] for i, (w, _) in enumerate(said)]
+    sized = [evaluate._sized(script, o) for script, (_, o) in zip(scripts, said, strict=True)]
+    found = reader.evaluate_clips(videos, scripts, sized)
+    assert min(found[name] for name in ("color", "kind", "motion")) >= 0.93
+    assert found["all"] >= 0.9
+
+
+def test_a_scripted_clip_is_rebuilt_as_it_was(subject: examine.Subject) -> None:
+    near = []
+    for i, real in zip(subject.order, subject.real, strict=True):
+        video = subject.pipe.generate(script=subject.heldout[i].script, seed=i).video
+        error = ((video.astype(np.float32) - real) ** 2).mean() / 255.0**2
+        near.append(-10 * np.log10(error))
+    assert np.mean(near) > 33
