@@ -1,1 +1,1 @@
-"""Training scripts: ``python -m train.quickstart``, ``train.planner``, ``train.gan``; ``train.evaluate``."""
+"""Training scripts, ``python -m train.NAME``: quickstart, planner, gan, evaluate."""
