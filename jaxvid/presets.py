@@ -26,7 +26,7 @@ def quickstart_planner() -> PlannerRun:
     """
     return PlannerRun(
         optim=OptimConfig(lr=3e-3, warmup=50, final=0.02),
-        train=TrainConfig(steps=850, batch_size=32, checkpoint_every=400, log_every=100),
+        train=TrainConfig(steps=1200, batch_size=32, checkpoint_every=400, log_every=100),
     )
 
 
@@ -57,7 +57,7 @@ def quickstart_gan() -> GanRun:
         data=DataConfig(),
         loss=LossConfig(warmup=300, frames=8, warmup_frames=4),
         optim=MUON,
-        train=TrainConfig(steps=400, batch_size=16, checkpoint_every=150, sample_every=150),
+        train=TrainConfig(steps=360, batch_size=16, checkpoint_every=150, sample_every=150),
     )
 
 
