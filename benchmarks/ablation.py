@@ -54,8 +54,8 @@ class Options:
 
     out: pathlib.Path = pathlib.Path("runs/ablation")
     """Folder for the runs and results.json; a second call goes on with what is missing."""
-    steps: int = 400
-    """Of each run, of which three quarters are the warm-up."""
+    steps: int = 200
+    """Of each run, of which half are the warm-up."""
     seeds: int = 3
     """Runs of each variant."""
     only: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ def _run(steps: int, seed: int) -> GanRun:
     train = dataclasses.replace(
         run.train, steps=steps, seed=seed, sample_every=steps, checkpoint_every=steps
     )
-    loss = dataclasses.replace(run.loss, warmup=steps * 3 // 4)
+    loss = dataclasses.replace(run.loss, warmup=steps // 2)
     return dataclasses.replace(run, train=train, loss=loss, tasks=TaskConfig())
 
 
