@@ -72,11 +72,11 @@ def tiny_gan() -> GanRun:
         data=DataConfig(),
         generator=GeneratorConfig(width=96, layers=3, decoder=(64, 48), latent=32),
         critic=CriticConfig(clip_layers=2),
-        loss=LossConfig(warmup=700, frames=8, warmup_frames=6),
+        loss=LossConfig(warmup=900, frames=8, warmup_frames=6, reconstruction_epsilon=0.01),
         # In-betweening and continuation of a user's own video come without a script.
         tasks=TaskConfig(nothing=0.45, ends=0.25, drop_script=0.25),
         optim=MUON,
-        train=TrainConfig(steps=850, batch_size=16, checkpoint_every=250, sample_every=250),
+        train=TrainConfig(steps=1100, batch_size=16, checkpoint_every=250, sample_every=250),
     )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jaxvid.config import GeneratorConfig
-from jaxvid.models.generator import Generator
-from jaxvid.ops.inbetween import blend
+from jaxvid.models.generator import Fetch, Generator
+from jaxvid.ops.inbetween import meet, neighbours
 from jaxvid.steps.gan import lower
 
 B, T, R, L = 2, 4, 16, 16
@@ -174,17 +174,23 @@ def test_every_parameter_learns_and_padding_does_not(params: Any, x: Inputs) -> 
         assert np.abs(leaf).max() > 0, name
 
 
-def test_it_begins_with_the_blend_of_what_is_known(x: Inputs) -> None:
-    """With what it paints left out: linear between known frames, copies beyond."""
+def test_it_begins_with_what_it_fetches(x: Inputs) -> None:
+    """With black paint: between known frames nearly their blend as they meet, beyond a dark copy;
+    with none known the paint alone."""
     one = {**x, "mask": np.zeros_like(x["mask"])}
     one["mask"][:, [0, 2]] = 1
     init = jax.jit(Generator(CONFIG, CLASSES).init)(jax.random.key(0), *one.values())["params"]
     silent = {**init, "rgb": jax.tree.map(np.zeros_like, init["rgb"])}
     video = np.asarray(generate(silent, **one))
     known = np.where(one["mask"] > 0, one["known"], 0).astype(np.float32)
-    wanted = blend(*map(jnp.asarray, (known, one["mask"][..., 0, 0, 0], x["batch"]["times"])))
-    np.testing.assert_allclose(video, wanted, atol=1e-5)
-    np.testing.assert_array_equal(video[:, 3], video[:, 2])
+    given = map(jnp.asarray, (known, one["mask"][..., 0, 0, 0], x["batch"]["times"]))
+    near = jax.jit(meet)(neighbours(*given))
+    share = near.share[..., None, None, None]
+    wanted = (1 - share) * near.before + share * near.after
+    kept = 1 - jax.nn.sigmoid(np.array([-np.inf, Fetch.paint[1], -np.inf, Fetch.paint[0]]))
+    np.testing.assert_allclose(video, wanted * kept[:, None, None, None], atol=1e-5)
+    blank = generate(silent, **{**one, "mask": np.zeros_like(one["mask"])})
+    np.testing.assert_array_equal(blank, 0)
 
 
 @pytest.mark.parametrize("change", ["bfloat16", "remat", "full"])

@@ -191,6 +191,29 @@ def test_unknown_frames_have_no_influence() -> None:
     np.testing.assert_array_equal(blend(changed, KNOWN, TIMES), blend(CLIP, KNOWN, TIMES))
 
 
+def test_neighbours_meet_where_the_frame_is_in_time() -> None:
+    """A hill of light that moves by three pixels: a quarter of the way is where it is told to be,
+    with a fraction of the linear blend's error; what has one neighbour, or none, stays."""
+    y, x = np.mgrid[0:24, 0:24].astype(np.float32)
+
+    def hill(t: float) -> np.ndarray:
+        return 2 * np.exp(-((x - 8 - 3 * t) ** 2 + (y - 10 - 2 * t) ** 2) / 18)[..., None] - 1
+
+    clip = jnp.asarray(np.stack([hill(t) for t in (0.0, 0.25, 1.0, 1.25)]))[None]
+    known = jnp.asarray([[1.0, 0.0, 1.0, 0.0]])
+    near = inbetween.neighbours(clip, known, jnp.asarray([[0.0, 0.25, 1.0, 1.25]]))
+    met = jax.jit(inbetween.meet)(near)
+    apart = float(
+        jnp.abs(blend(clip, known, jnp.asarray([[0.0, 0.25, 1.0, 1.25]]))[0, 1] - clip[0, 1]).max()
+    )
+    for side in (met.before, met.after):
+        assert float(jnp.abs(side[0, 1] - clip[0, 1]).max()) < apart / 5
+        np.testing.assert_allclose(side[0, [0, 2]], clip[0, [0, 2]], atol=1e-6)
+        np.testing.assert_allclose(side[0, 3], clip[0, 2], atol=1e-6)
+    slope = jax.grad(lambda v: inbetween.meet(near._replace(before=v)).after.sum())(near.before)
+    np.testing.assert_array_equal(slope, 0)
+
+
 def test_warping_fetches_from_where_the_flow_points() -> None:
     """Whole pixels as a shift, halves as a mean; the border's value from outside."""
     x = normal(1, 5, 6, 2)

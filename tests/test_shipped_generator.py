@@ -45,3 +45,10 @@ def test_a_scripted_clip_is_rebuilt_as_it_was(subject: examine.Subject) -> None:
         error = ((video.astype(np.float32) - real) ** 2).mean() / 255.0**2
         near.append(-10 * np.log10(error))
     assert np.mean(near) > 33
+
+
+def test_frames_between_beat_the_linear_blend(subject: examine.Subject) -> None:
+    """Of a clip without its script, every fourth frame known."""
+    psnr = examine.inbetween(subject, factors=(4,)).section.figures[0]
+    assert psnr.name == "psnr at 4x" and psnr.floor is not None
+    assert psnr.value > psnr.floor + 2.5

@@ -24,7 +24,7 @@ from jaxvid.models.blocks import (
 )
 from jaxvid.models.conditions import ClassEmbed, SceneField
 from jaxvid.models.text import TextEncoder
-from jaxvid.ops.inbetween import Neighbours, neighbours
+from jaxvid.ops.inbetween import Neighbours, meet, neighbours
 from jaxvid.ops.patchify import patchify, unpatchify
 from jaxvid.ops.positions import pixel_grid, sinusoids
 from jaxvid.ops.warp import warp
@@ -104,7 +104,7 @@ class Generator(nn.Module):
         B, T, H, W, _ = noise_BTHWC.shape
         known_BTHWC = jnp.where(mask_BTHW1 > 0, known_BTHWC, 0.0)
         whole_BT = jnp.min(mask_BTHW1, axis=(2, 3, 4))
-        near = neighbours(known_BTHWC, whole_BT, batch["times"])
+        near = meet(neighbours(known_BTHWC, whole_BT, batch["times"]))
         # The noise starts quiet: where conditions settle everything it would only be grain.
         loudness = self.param("noise", nn.initializers.constant(0.25), ())
         given = jnp.where(mask_BTHW1 > 0, known_BTHWC, loudness * noise_BTHWC)
@@ -162,31 +162,30 @@ class Generator(nn.Module):
 
 
 class Fetch(nn.Module):
-    """What a frame takes over from its known neighbours, warped and blended, with what is painted
+    """What a frame takes over from its known neighbours, warped and blended, and what is painted
     over it: (B,T,H,W,3).
 
-    Flows, the blend and its strength are read from the frame's pixels (B T,H,W,F), and, between two
-    known frames, how much is painted: little at the start of training, which is then nearly the
-    linear blend. With one neighbour it starts from its copy, without any from nothing.
-    Warping towards intermediate frames: Huang et al., 2022 (RIFE), eq. 1, without its pyramid.
+    Flows, the blend and how much is covered by paint are read from the frame's pixels (B T,H,W,F).
+    Training begins with little paint between two known frames, which is then nearly the blend of
+    both as they meet, with more where there is one; what has no neighbour is paint alone.
+    Warping towards intermediate frames: Huang et al., 2022 (RIFE), eq. 1.
     """
 
-    reach: float = 1.0  # pixels of a flow of 1
-    shy: float = -3.0  # logit of how much is painted between known frames, at the start
+    paint: tuple[float, float] = (-1.0, -5.0)  # logits at the start: of one neighbour, of two
 
     @nn.compact
     def __call__(self, x: jax.Array, near: Neighbours, painted_BTHWC: jax.Array) -> jax.Array:
-        B, T, H, W, C = near.before.shape
-        head = nn.Dense(7, kernel_init=zeros, name="flow")(x).astype(jnp.float32)
-        there, back = (self.reach * head[..., i : i + 2] for i in (0, 2))
-        frames = near.before.reshape(-1, H, W, C), near.after.reshape(-1, H, W, C)
-        before, after = warp(frames[0], there)[0], warp(frames[1], back)[0]
-        share = near.share.reshape(-1, 1, 1, 1)
+        shape = near.before.shape
+        before, after = (v.reshape(-1, *shape[2:]) for v in (near.before, near.after))
+        head = nn.Dense(6, kernel_init=zeros, name="flow")(x).astype(jnp.float32)
+        before, after = warp(before, head[..., 0:2])[0], warp(after, head[..., 2:4])[0]
+        share, both, some = (v.reshape(-1, 1, 1, 1) for v in near[2:])
         share = jnp.clip(share + head[..., 4:5], 0.0, 1.0)
-        mixed = (1.0 + head[..., 5:6]) * ((1.0 - share) * before + share * after)
-        both = near.both.reshape(-1, 1, 1, 1)
-        brush = 1.0 - both * (1.0 - nn.sigmoid(head[..., 6:7] + self.shy))
-        return (mixed + brush * painted_BTHWC.reshape(mixed.shape)).reshape(near.before.shape)
+        fetched = (1.0 - share) * before + share * after
+        one, two = self.paint
+        cover = nn.sigmoid(head[..., 5:6] + jnp.where(both > 0, two, one))
+        cover = jnp.where(some > 0, cover, 1.0)
+        return (fetched + cover * (painted_BTHWC.reshape(fetched.shape) - fetched)).reshape(shape)
 
 
 class FrameField(nn.Module):

@@ -3,7 +3,11 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
+
+from jaxvid.ops.flow import estimate
+from jaxvid.ops.warp import warp
 
 
 class Neighbours(NamedTuple):
@@ -51,6 +55,25 @@ def neighbours(
 
     both_BT = (has_before & has_after).astype(jnp.float32)
     return Neighbours(fetch(first_BT), fetch(last_BT), share_BT, both_BT, some_BT)
+
+
+def meet(near: Neighbours) -> Neighbours:
+    """The neighbours moved along the flow between them to where the frame is in time.
+
+    Flows of the moment from those between the neighbours, as if both were straight: Jiang et al.,
+    2018 (Super SloMo), eq. 4; ``before`` and ``after`` in -1..1. No gradient. One neighbour stays.
+    """
+    B, T, H, W, C = near.before.shape
+    before, after = (lax.stop_gradient(x.reshape(B * T, H, W, C)) for x in near[:2])
+    first, second = (
+        0.5 + 0.5 * jnp.concatenate(pair) for pair in ((before, after), (after, before))
+    )
+    there, back = jnp.split(estimate(first, second), 2)
+    t = near.share.reshape(-1, 1, 1, 1)
+    before, _ = warp(before, t * t * back - (1 - t) * t * there)
+    after, _ = warp(after, (1 - t) ** 2 * there - t * (1 - t) * back)
+    shape = near.before.shape
+    return near._replace(before=before.reshape(shape), after=after.reshape(shape))
 
 
 def blend(
