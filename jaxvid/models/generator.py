@@ -162,13 +162,12 @@ class Generator(nn.Module):
 
 
 class Fetch(nn.Module):
-    """What a frame takes over from its known neighbours, warped and blended, and what is painted
-    over it: (B,T,H,W,3).
+    """What a frame takes over from its known neighbours, and what is painted over it: (B,T,H,W,3).
 
-    Flows, the blend and how much is covered by paint are read from the frame's pixels (B T,H,W,F).
-    Training begins with little paint between two known frames, which is then nearly the blend of
-    both as they meet, with more where there is one; what has no neighbour is paint alone.
-    Warping towards intermediate frames: Huang et al., 2022 (RIFE), eq. 1.
+    From two the blend of both as they meet, from one that one moved along a learnt flow. The flow,
+    the blend and how much is covered by paint are read from the frame's pixels (B T,H,W,F).
+    Training begins with little paint between two known frames, with more where there is one; what
+    has no neighbour is paint alone. After the synthesis of Huang et al., 2022 (RIFE), eq. 1.
     """
 
     paint: tuple[float, float] = (-1.0, -5.0)  # logits at the start: of one neighbour, of two
@@ -178,8 +177,9 @@ class Fetch(nn.Module):
         shape = near.before.shape
         before, after = (v.reshape(-1, *shape[2:]) for v in (near.before, near.after))
         head = nn.Dense(6, kernel_init=zeros, name="flow")(x).astype(jnp.float32)
-        before, after = warp(before, head[..., 0:2])[0], warp(after, head[..., 2:4])[0]
         share, both, some = (v.reshape(-1, 1, 1, 1) for v in near[2:])
+        flow = (1.0 - both) * head[..., :4]  # two that meet are moved already
+        before, after = warp(before, flow[..., :2])[0], warp(after, flow[..., 2:])[0]
         share = jnp.clip(share + head[..., 4:5], 0.0, 1.0)
         fetched = (1.0 - share) * before + share * after
         one, two = self.paint
