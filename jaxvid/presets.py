@@ -57,7 +57,7 @@ def quickstart_gan() -> GanRun:
         data=DataConfig(),
         loss=LossConfig(warmup=300, frames=8, warmup_frames=4),
         optim=MUON,
-        train=TrainConfig(steps=400, batch_size=16, checkpoint_every=150, sample_every=150),
+        train=TrainConfig(steps=360, batch_size=16, checkpoint_every=150, sample_every=150),
     )
 
 
