@@ -193,7 +193,7 @@ def test_unknown_frames_have_no_influence() -> None:
 
 def test_neighbours_meet_where_the_frame_is_in_time() -> None:
     """A hill of light that moves by three pixels: a quarter of the way is where it is told to be,
-    with a fraction of the linear blend's error; what has one neighbour, or none, stays."""
+    with a fraction of the linear blend's error; what has one neighbour stays."""
     y, x = np.mgrid[0:24, 0:24].astype(np.float32)
 
     def hill(t: float) -> np.ndarray:
