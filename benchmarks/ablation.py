@@ -56,6 +56,8 @@ class Options:
     """Folder for the runs and results.json; a second call goes on with what is missing."""
     steps: int = 200
     """Of each run, of which half are the warm-up."""
+    batch: int = 8
+    """Clips a step."""
     seeds: int = 3
     """Runs of each variant."""
     only: tuple[str, ...] = ()
@@ -78,19 +80,25 @@ def main(argv: Sequence[str] | None = None) -> None:
             for name, change in variants().items():
                 if options.only and not name.startswith(options.only):
                     continue
-                key = f"{name} / {seed} / {options.steps}"
+                key = f"{name} / {seed} / {options.steps} x {options.batch}"
                 if key not in results:
                     folder = options.out / f"{list(variants()).index(name)}-{seed}"
-                    results[key] = _one(change(_run(options.steps, seed)), folder)
+                    results[key] = _one(change(_run(options, seed)), folder)
                     atomic_write_text(path, json.dumps(results, indent=1))
-        print(table(results, options.steps))
+        print(table(results, f"{options.steps} x {options.batch}"))
 
 
-def _run(steps: int, seed: int) -> GanRun:
+def _run(options: Options, seed: int) -> GanRun:
     """The budget: the quickstart's generator on clips that have a caption, and mostly a script."""
     run = presets.quickstart_gan()
+    steps = options.steps
     train = dataclasses.replace(
-        run.train, steps=steps, seed=seed, sample_every=steps, checkpoint_every=steps
+        run.train,
+        steps=steps,
+        batch_size=options.batch,
+        seed=seed,
+        sample_every=steps,
+        checkpoint_every=steps,
     )
     loss = dataclasses.replace(run.loss, warmup=steps // 2)
     return dataclasses.replace(run, train=train, loss=loss, tasks=TaskConfig())
@@ -119,14 +127,14 @@ def _one(run: GanRun, folder: pathlib.Path) -> dict[str, float]:
     }
 
 
-def table(results: dict[str, dict[str, float]], steps: int) -> str:
+def table(results: dict[str, dict[str, float]], budget: str) -> str:
     """Means over seeds, with least and greatest."""
     lines = ["| variant | runs, lost | rebuilt MSE, 0 to 1 | all attributes right | jerk, x real "]
     lines[0] += "| diversity, x real | critics' accuracy |"
     lines.append("|---|---|---|---|---|---|---|")
     for name in variants():
         rows = [r for key, r in results.items() if key.startswith(f"{name} / ") and
-                key.endswith(f" / {steps}")]  # fmt: skip
+                key.endswith(f" / {budget}")]  # fmt: skip
         kept = [row for row in rows if not row["lost"]]
         cells = [name, f"{len(rows)}, {len(rows) - len(kept)}"]
         for measure in (*MEASURES, "critics"):

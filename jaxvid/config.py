@@ -102,12 +102,15 @@ class GeneratorConfig:
     blocks: int = 1  # residual blocks of each stage
     drawing: int = 32  # features a pixel of the drawn script
     latent: int = 0  # numbers that say of a clip what conditions leave open; own clips need them
+    motion: int = 0  # numbers that say so of each frame, drawn anew for every one
+    policy: int = 0  # width of what draws them, once train.rl has tuned it; 0: N(0, I) draws them
+    greedy: bool = False  # whether the policy's mean is taken; filled by train.rl
     attention: Literal["factorised", "full"] = "factorised"  # space then time, or both at once
 
     def __post_init__(self) -> None:
         _positive(self, "width", "layers", "heads", "patch", "blocks", "drawing")
         _heads(self.width, self.heads)
-        _not_negative(self, "text_layers", "latent")
+        _not_negative(self, "text_layers", "latent", "motion", "policy")
         _widths(self, "decoder")
         if self.width % 2:
             raise UserError(f"width {self.width} must be even; try {self.width + 1}")
@@ -248,6 +251,41 @@ class TrainConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class RlConfig:
+    """What the generator's motion is tuned for, and how; see jaxvid.rl and steps.rl."""
+
+    algorithm: Literal["policy", "path"] = "policy"  # by samples; by the rewards' own gradient
+    rewards: tuple[str, ...] = ("acceleration", "interpolation", "appearance", "motion")
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # of the rewards, in their order
+    group: int = 8  # clips of a prompt; train.batch_size counts prompts
+    discount: float = 0.9  # of later frames' rewards
+    baseline: Literal["group", "leave_one_out"] = "group"
+    clip: float = 0.2  # of the ratio of probabilities
+    updates: int = 1  # on the same clips
+    kl: float = 0.02  # weight of the divergence from the reference, nats a frame
+    kl_budget: float = 20.0  # nats a frame; beyond it the run ends
+    first: float = 0.5  # share of prompts whose first frame is known: a frozen key frame
+    window: int = 0  # frames that the rewards' gradient goes through; 0: all
+    actions: int = 16  # numbers a frame, where the generator has no motion of its own
+    response: float = 0.01  # of -1..1: how much such numbers change a frame at the start
+    width: int = 64  # of the policy
+    critics_learn: bool = False  # on the policy's clips and real ones
+    base: str = ""  # "shipped" or a file of exported weights, to tune instead of the run's own
+    ema: float = 0.9
+
+    def __post_init__(self) -> None:
+        _positive(self, "updates", "clip", "kl_budget", "actions", "response", "width")
+        _not_negative(self, "kl", "window")
+        _need(self, ("discount", "first"), lambda value: 0 <= value <= 1, "from 0 to 1")
+        _below_one(self, "ema")
+        _need(self, ("group",), lambda value: value >= 2, "2 or more: clips are compared")
+        if len(self.rewards) != len(self.weights) or not self.rewards:
+            raise UserError(
+                f"{len(self.rewards)} rewards and {len(self.weights)} weights; give as many of each"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class PlannerRun:
     """Everything that a planner training is made of."""
 
@@ -275,6 +313,17 @@ class GanRun:
         of = max(self.generator.patch, 2 ** len(self.critic.frame_widths), 8)
         _multiple("resolution", self.data.resolution, of, "the networks halve it that often")
         _multiple("batch_size", self.train.batch_size, self.compute.accumulate, "its parts")
+
+
+@dataclasses.dataclass(frozen=True)
+class RlRun:
+    """Everything that tuning a trained generator is made of, beside that."""
+
+    rl: RlConfig = RlConfig()
+    optim: OptimConfig = OptimConfig(lr=1e-3, b1=0.9, warmup=10)
+    train: TrainConfig = TrainConfig(
+        steps=200, batch_size=4, log_every=10, sample_every=50, checkpoint_every=50
+    )
 
 
 def to_json(run: Any) -> str:

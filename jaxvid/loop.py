@@ -39,6 +39,14 @@ class Phase:
 Hook = Callable[[Any, int], float | None]
 
 
+class Enough(Exception):
+    """What ``on_sample`` raises to end a run before its last step; the message says why."""
+
+    def __init__(self, text: str, *, score: float | None = None) -> None:
+        super().__init__(text)
+        self.score = score
+
+
 class _GoBack(Exception):
     """The run is lost since its last checkpoint; the message says why."""
 
@@ -58,8 +66,8 @@ def run(
     ``batches(step, order)`` yields the batches from that step on; ``order`` counts the times that
     the run went back, each of which wants another order of the data. ``on_sample(state, step)``
     runs every ``sample_every`` steps and at the end; what it returns (lower is better) marks the
-    best checkpoint. Returns the final state. Raises UserError where the run was lost more than
-    ``config.rollbacks`` times.
+    best checkpoint, and ``Enough`` from it ends the run. Returns the final state. Raises UserError
+    where the run was lost more than ``config.rollbacks`` times.
     """
     first = jax.device_get(state)  # steps donate theirs, and a run may go back to its beginning
     with contextlib.ExitStack() as stack:
@@ -73,8 +81,11 @@ def run(
             state, key = replicate((first, jax.random.key(config.seed)), mesh)
             start, order = 0, back
             if checkpoints.latest is not None:
-                state, start, saved = _resume(name, checkpoints, state)
-                order = max(order, saved + (1 if back else 0))
+                state, start, note = _resume(name, checkpoints, state)
+                order = max(order, int(note.get("order", 0)) + (1 if back else 0))
+                if ended := note.get("ended"):
+                    say(f"{name}: ended at step {start}: {ended}")
+                    return state
             if start >= config.steps:
                 return state
             drive = _Drive(name, folder, config, phases, checkpoints, on_sample, stop)
@@ -131,11 +142,18 @@ class _Drive:
                     continue
                 self._record(log, pending)  # before a save: nothing that is lost is ever saved
                 pending = None
-                score = None
+                score, ended = None, ""
                 if self.on_sample and (last or done % config.sample_every == 0):
-                    score = self.on_sample(state, done)
-                if stop or last or _due(done, config):
-                    self.checkpoints.save(done, state, _note() | {"order": order}, score=score)
+                    try:
+                        score = self.on_sample(state, done)
+                    except Enough as enough:
+                        score, ended = enough.score, str(enough)
+                if stop or last or ended or _due(done, config):
+                    note = _note() | {"order": order} | ({"ended": ended} if ended else {})
+                    self.checkpoints.save(done, state, note, score=score)
+                if ended:
+                    say(f"{self.name}: ended at step {done}: {ended}")
+                    return state
                 if stop:
                     say(f"{self.name}: stopped at step {done}; the same command goes on from there")
                     raise SystemExit(128 + stop[0])
@@ -164,14 +182,14 @@ def _due(done: int, config: TrainConfig) -> bool:
     return done % config.checkpoint_every == 0
 
 
-def _resume(name: str, checkpoints: Checkpoints, like: Any) -> tuple[Any, int, int]:
-    """The newest state, the step it was saved at, and the order of the data there."""
+def _resume(name: str, checkpoints: Checkpoints, like: Any) -> tuple[Any, int, dict[str, Any]]:
+    """The newest state, the step it was saved at, and its note."""
     at = checkpoints.latest
     assert at is not None
     state, note = checkpoints.restore(like, at)
     _compare(note)
     say(f"{name}: resuming at step {at}")
-    return state, at, int(note.get("order", 0))
+    return state, at, note
 
 
 def _open_log(name: str, folder: pathlib.Path, config: TrainConfig, start: int) -> RunLog:

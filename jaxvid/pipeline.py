@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxvid import config as configs
-from jaxvid import screenwriter, training
+from jaxvid import reinforce, screenwriter, training
 from jaxvid.assets import read_backdrop
 from jaxvid.config import GanRun
 from jaxvid.data import tokenizer
@@ -26,20 +26,20 @@ from jaxvid.data.transforms import fit
 from jaxvid.film import Canvas, fill
 from jaxvid.io.media import atomic_write_text, write_video
 from jaxvid.io.weights import write_weights
-from jaxvid.models.generator import Generator
 from jaxvid.parallel import compile_function
+from jaxvid.reinforce import SHIPPED
 from jaxvid.screenwriter import Screenwriter
 from jaxvid.script import COLORS, Fill, Picture, Scene, Script, from_json, tracks
 from jaxvid.shapes import PALETTE
 from jaxvid.staging import outline_of
 from jaxvid.steps.sample import make_sampler, to_bytes
+from jaxvid.training import Nets
 from jaxvid.typing import HostBatch, Params, UserError
 from jaxvid.video import subtitles
 from jaxvid.video.compose import edit, over
 from jaxvid.video.matte import matte
 
 WATCHABLE = 256  # pixels; smaller clips are enlarged by whole factors when they are saved
-SHIPPED = pathlib.Path(__file__).parent / "weights" / "generator.safetensors"
 MOST = 100_000  # frames of a clip
 SCRIPT_BYTES = 4_000_000  # of a script's file; longer ones are not read
 
@@ -95,7 +95,7 @@ class Pipeline:
     def __init__(
         self,
         run: GanRun,
-        generator: Generator,
+        nets: Nets,
         params: Params,
         writer: Callable[[], Screenwriter] | None = None,
     ) -> None:
@@ -104,7 +104,7 @@ class Pipeline:
         self._load_writer = writer
         self._params = params
         samplers = (
-            make_sampler(generator, dtype=run.compute.dtype, guided=guided)
+            make_sampler(nets.generator, nets.policy, dtype=run.compute.dtype, guided=guided)
             for guided in (False, True)
         )
         self._sample, self._sample_guided = map(compile_function, samplers)
@@ -345,7 +345,8 @@ def load(
     run: str | pathlib.Path | None = None, *, planner: str | pathlib.Path | None = None
 ) -> Pipeline:
     """The pipeline of a run folder as the trainings write it: ``gan/``, and ``planner/`` if it is
-    driven by scripts; or of a file of exported weights; None: the generator that comes with jaxvid.
+    driven by scripts; of its ``rl/``, which train.rl tuned; or of a file of exported weights; None:
+    the generator that comes with jaxvid.
 
     ``planner``: another one, a run folder, a file of exported weights, or "shipped" for the one
     that comes with jaxvid, which also serves generators without their own. Raises UserError where
@@ -354,16 +355,19 @@ def load(
     path = SHIPPED if run is None else pathlib.Path(run)
     if path.suffix == ".safetensors":
         nets, params, gan_run = training.read_generator(path)
+    elif (path / "generator.json").is_file():
+        nets, params, gan_run = reinforce.load_rl(path)
+        path = path.parent
     else:
         nets, state, gan_run = training.load_gan(path / "gan")
         params = state.ema
     if gan_run.data.source != "scenes":  # own clips have no scripts: the caption alone speaks
-        return Pipeline(gan_run, nets.generator, params)
+        return Pipeline(gan_run, nets, params)
     if planner is None:
         planner = path if (path / "planner").is_dir() else "shipped"
     chosen = None if planner == "shipped" else planner
     writer = functools.partial(screenwriter.load, chosen)
-    return Pipeline(gan_run, nets.generator, params, writer)
+    return Pipeline(gan_run, nets, params, writer)
 
 
 def export(run: str | pathlib.Path, out: str | pathlib.Path) -> pathlib.Path:
@@ -371,8 +375,12 @@ def export(run: str | pathlib.Path, out: str | pathlib.Path) -> pathlib.Path:
 
     Raises UserError where there is no generator, or the file cannot be written.
     """
-    _, state, gan_run = training.load_gan(pathlib.Path(run) / "gan")
-    params = {name: tree for name, tree in state.ema.items() if name != "posterior"}
+    folder = pathlib.Path(run)
+    if (folder / "generator.json").is_file():
+        _, params, gan_run = reinforce.load_rl(folder)
+    else:
+        _, state, gan_run = training.load_gan(folder / "gan")
+        params = {name: tree for name, tree in state.ema.items() if name != "posterior"}
     return write_weights(out, jax.device_get(params), config=configs.to_json(gan_run))
 
 

@@ -13,6 +13,8 @@ from jaxvid.config import (
     OptimConfig,
     PlannerConfig,
     PlannerRun,
+    RlConfig,
+    RlRun,
     TaskConfig,
     TrainConfig,
 )
@@ -140,6 +142,14 @@ PLANNER: dict[str, Callable[[], PlannerRun]] = {
     "quickstart": quickstart_planner,
     "story": story_planner,
 }
+
+
+def path_rl() -> RlRun:
+    """Tuning by the rewards' own gradient, through the generator."""
+    return RlRun(rl=RlConfig(algorithm="path", group=2))
+
+
+RL: dict[str, Callable[[], RlRun]] = {"quickstart": RlRun, "policy": RlRun, "path": path_rl}
 GAN: dict[str, Callable[[], GanRun]] = {
     "quickstart": quickstart_gan,
     "tiny": tiny_gan,

@@ -37,6 +37,22 @@ class GanState(struct.PyTreeNode):
     critic_opt_state: Any
 
 
+class RlState(struct.PyTreeNode):
+    """Reinforcement learning: ``params`` of the policy; the generator ``reference`` is frozen.
+
+    ``scales`` (R,2): where each reward begins, and its unit (``rl.rewards.measure_scale``).
+    """
+
+    step: Leaf
+    params: Params
+    ema: Params
+    opt_state: Any
+    reference: Params
+    critic_params: Params
+    critic_opt_state: Any
+    scales: Leaf
+
+
 def init_planner(params: Params, tx: optax.GradientTransformation) -> PlannerState:
     """The state before the first step."""
     return PlannerState(jnp.int32(0), params, copy(params), tx.init(params))
@@ -56,6 +72,27 @@ def init_gan(
         tx.init(params),
         critic_params,
         critic_tx.init(critic_params),
+    )
+
+
+def init_rl(
+    params: Params,
+    reference: Params,
+    critic_params: Params,
+    scales: Leaf,
+    tx: optax.GradientTransformation,
+    critic_tx: optax.GradientTransformation,
+) -> RlState:
+    """The state before the first step."""
+    return RlState(
+        jnp.int32(0),
+        params,
+        copy(params),
+        tx.init(params),
+        reference,
+        critic_params,
+        critic_tx.init(critic_params),
+        scales,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxvid import config as configs
 from jaxvid import grammar, loop
-from jaxvid.config import GanRun, PlannerRun
+from jaxvid.config import DataConfig, GanRun, PlannerRun, TrainConfig
 from jaxvid.data.batch import collate
 from jaxvid.data.loader import Batches, make_loader
 from jaxvid.data.prompts import Kind, PromptSource
@@ -24,6 +24,7 @@ from jaxvid.io.weights import check_weights, read_weights
 from jaxvid.models.discriminator import Critics, Posterior
 from jaxvid.models.generator import Generator
 from jaxvid.models.planner import PICTURE, Planner
+from jaxvid.models.policy import Policy
 from jaxvid.optim import make_optimizer
 from jaxvid.parallel import (
     CompiledStep,
@@ -187,11 +188,14 @@ def _prompts(source: PromptSource, size: int, start: int, threads: int) -> Itera
 
 
 class Nets(NamedTuple):
-    """The networks of a GAN run; ``posterior`` is None where the generator has no latent."""
+    """The networks of a GAN run; ``posterior`` is None where the generator has neither latent nor
+    motion, ``policy`` where no reinforcement learning has tuned it.
+    """
 
     generator: Generator
     critics: Critics
     posterior: Posterior | None
+    policy: Policy | None = None
 
 
 def make_nets(run: GanRun) -> Nets:
@@ -199,8 +203,9 @@ def make_nets(run: GanRun) -> Nets:
     classes, remat = len(run.data.classes), run.compute.remat
     generator = Generator(run.generator, classes=classes, remat=remat)
     critics = Critics(run.critic, classes=classes, remat=remat)
-    size = run.generator.latent
-    return Nets(generator, critics, Posterior(run.critic, size) if size else None)
+    g = run.generator
+    posterior = Posterior(run.critic, g.latent, g.motion) if g.latent or g.motion else None
+    return Nets(generator, critics, posterior, Policy(g.motion, g.policy) if g.policy else None)
 
 
 def build_gan(run: GanRun, batch: HostBatch, *, abstract: bool = False) -> tuple[Nets, GanState]:
@@ -218,6 +223,11 @@ def build_gan(run: GanRun, batch: HostBatch, *, abstract: bool = False) -> tuple
     if nets.posterior is not None:
         read = _initialiser(nets.posterior, abstract)(key_q, noise, one)
         params["posterior"] = read["params"]
+    if nets.policy is not None:
+        key_p = jax.random.fold_in(key_g, 1)
+        params["policy"] = _initialiser(nets.policy, abstract)(key_p, one, noise, noise[..., :1])[
+            "params"
+        ]
     picked = jnp.zeros((1, min(run.critic.frames, noise.shape[1])), jnp.int32)
     critic_params = _initialiser(nets.critics, abstract)(key_d, noise, picked, one)["params"]
     tx = make_optimizer(run.optim, run.train.steps)
@@ -259,6 +269,23 @@ def open_training(run: GanRun) -> tuple[GanRun, Source]:
     return dataclasses.replace(run, data=dataclasses.replace(run.data, classes=classes)), source
 
 
+def batches(
+    source: Source, data: DataConfig, train: TrainConfig
+) -> Callable[[int, int], Iterator[HostBatch]]:
+    """What the loop asks for: this process's batches from a step on, in some order of the data."""
+    return lambda start, order: make_loader(
+        source,
+        batch_size=train.batch_size,
+        seed=train.seed + order,
+        text_length=data.text_length,
+        threads=data.threads,
+        memory_gb=data.memory_gb,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        start_step=start,
+    )
+
+
 def train_gan(run: GanRun, folder: pathlib.Path) -> GanState:
     """Trains generator and critics in ``folder``; resumes what is there."""
     run, source = open_training(run)
@@ -274,17 +301,7 @@ def train_gan(run: GanRun, folder: pathlib.Path) -> GanState:
         config=run.train,
         phases=gan_phases(run, nets),
         state=state,
-        batches=lambda start, order: make_loader(
-            source,
-            batch_size=run.train.batch_size,
-            seed=run.train.seed + order,
-            text_length=run.data.text_length,
-            threads=run.data.threads,
-            memory_gb=run.data.memory_gb,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            start_step=start,
-        ),
+        batches=batches(source, run.data, run.train),
         on_sample=_sample_hook(
             folder, make_sampler(nets.generator, dtype=run.compute.dtype), shown
         ),
@@ -315,10 +332,20 @@ def read_generator(path: pathlib.Path) -> tuple[Nets, Params, GanRun]:
 
 def _shapes(run: GanRun) -> GanState:
     """The state of a run as shapes alone: enough to restore, and no work."""
+    return jax.eval_shape(lambda: blank_state(run)[0])
+
+
+def blank_state(run: GanRun) -> tuple[GanState, HostBatch]:
+    """A state of the run's shapes and a black batch of one clip, under ``jax.eval_shape``."""
     shape = (run.data.frames, run.data.resolution, run.data.resolution, 3)
     blank = Example(np.zeros(shape, np.uint8), "", run.data.fps)
     batch = collate([blank], [0], text_length=run.data.text_length)
-    return jax.eval_shape(lambda: build_gan(run, batch, abstract=True)[1])
+    return build_gan(run, batch, abstract=True)[1], batch
+
+
+def fresh_critics(run: GanRun) -> Params:
+    """Untrained critics, for weights that came without."""
+    return compile_function(lambda: blank_state(run)[0].critic_params, once=True)()
 
 
 def _initialiser(network: Any, abstract: bool) -> Callable[..., Any]:

@@ -43,15 +43,17 @@ FLOORS = {
     "presets": 11,
     "training": 12,
     "screenwriter": 13,
-    "pipeline": 14,
+    "gate": 14,
+    "reinforce": 15,
+    "pipeline": 16,
     "judge": 13,
     "sizes": 13,
     "film": 9,
-    "examine": 15,
-    "evaluate": 16,
-    "evaluate_planner": 15,
-    "cli": 17,
-    "__init__": 18,
+    "examine": 17,
+    "evaluate": 18,
+    "evaluate_planner": 17,
+    "cli": 19,
+    "__init__": 20,
 }
 COMPILERS = {"jit", "pmap", "make_mesh", "pmean", "shard_map"}
 # Flax outside of models/: the state's dataclasses.
@@ -134,7 +136,7 @@ def test_package_budget() -> None:
     # What people say in a language is a list that grows with every wording: counted apart.
     words = [path for path in FILES if path.name.startswith(("english", "chinese"))]
     code = [path for path in FILES if path not in words]
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in code) <= 14_500
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in code) <= 16_500
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in words) <= 3_600
 
 

@@ -273,3 +273,19 @@ def test_a_step_keeps_one_program_for_each_shape(backend: str) -> None:
     assert step.compiled(small) and step.compiled(large)
     for batch, wanted in zip((small, large), plain, strict=True):
         assert tree_digest(step(fresh(), batch, key)[0]) == tree_digest(wanted)
+
+
+def test_a_hook_can_end_a_run_for_good(tmp_path: pathlib.Path) -> None:
+    config = TrainConfig(steps=20, batch_size=4, checkpoint_every=20, sample_every=6, log_every=5)
+
+    def hook(state: PlannerState, step: int) -> float:
+        if step == 12:
+            raise loop.Enough("far enough", score=0.5)
+        return 1.0
+
+    ended = train(tmp_path, 20, config=config, on_sample=hook)
+    again = train(tmp_path, 20, config=config, on_sample=hook)
+    assert int(ended.step) == int(again.step) == 12 and logged(tmp_path)[-1] == 12
+    assert tree_digest(ended) == tree_digest(again)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.best == checkpoints.latest == 12

@@ -63,6 +63,12 @@ class Checkpoints:
         """The newest step on disk."""
         return self._manager.latest_step()
 
+    @property
+    def best(self) -> int | None:
+        """The step with the lowest score, the newest where none has one."""
+        best = self._manager.best_step()
+        return self.latest if best is None else best
+
     def save(
         self, step: int, state: Any, note: Mapping[str, Any], *, score: float | None = None
     ) -> None:

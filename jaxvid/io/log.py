@@ -89,7 +89,8 @@ class RunLog:
         self._file.close()
 
 
-_SHOWN = ("loss", "accuracy", "mse", "d_critic", "g_generator", "gap", "g_reconstruction")
+_SHOWN = ("loss", "accuracy", "mse", "d_critic", "g_generator", "gap", "g_reconstruction",
+          "return", "kl")  # fmt: skip
 
 
 def _kept(path: pathlib.Path, start: int) -> str:

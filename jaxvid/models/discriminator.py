@@ -135,7 +135,8 @@ class Critics(nn.Module):
 
 
 class Posterior(nn.Module):
-    """A real clip -> mean and log standard deviation (B,latent) of the latent that it came from.
+    """A real clip -> mean and log standard deviation (B,latent) of the latent that it came from,
+    and the same of each frame's motion (B,T,motion).
 
     The video comes in the type that is computed in; the results are float32.
 
@@ -145,12 +146,24 @@ class Posterior(nn.Module):
 
     config: CriticConfig
     latent: int
+    motion: int = 0
 
     @nn.compact
-    def __call__(self, video_BTHWC: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, video_BTHWC: jax.Array, batch: Batch
+    ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
         seen_BTD = ClipEyes(self.config, scripted=False, name="clip")(video_BTHWC, batch)
         h = leaky(nn.Dense(self.config.clip_width, name="mix")(seen_BTD.mean(axis=1)))
-        head = nn.Dense(2 * self.latent, name="latent")(h).astype(jnp.float32)
-        mean, log_std = jnp.split(head, 2, axis=-1)
-        # It begins narrow: a latent that is mostly noise teaches the generator to ignore it.
-        return mean, jnp.clip(log_std - 2.0, -6.0, 2.0)
+        clip = nn.Dense(2 * self.latent, name="latent")(h) if self.latent else h[:, :0]
+        frame = seen_BTD[..., :0]
+        if self.motion:
+            frame = nn.Dense(2 * self.motion, name="motion")(leaky(seen_BTD))
+        return _narrow(clip), _narrow(frame)
+
+
+def _narrow(head: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and log standard deviation. It begins narrow: a latent that is mostly noise teaches the
+    generator to ignore it.
+    """
+    mean, log_std = jnp.split(head.astype(jnp.float32), 2, axis=-1)
+    return mean, jnp.clip(log_std - 2.0, -6.0, 2.0)

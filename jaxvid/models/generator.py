@@ -74,8 +74,8 @@ def modulate(x: jax.Array, by: jax.Array, *, name: str) -> jax.Array:
 
 
 class Generator(nn.Module):
-    """``apply({"params": p}, noise, known, mask, batch, latent) -> video (B,T,H,W,3)``, about -1
-    to 1.
+    """``apply({"params": p}, noise, known, mask, batch, latent, motion) -> video (B,T,H,W,3)``,
+    about -1 to 1.
 
     ``classes`` that clips are of. ``remat``: the layers' activations are computed again for the
     gradient instead of kept.
@@ -93,12 +93,14 @@ class Generator(nn.Module):
         mask_BTHW1: jax.Array,
         batch: Batch,
         latent_BZ: jax.Array,
+        motion_BTM: jax.Array | None = None,
     ) -> jax.Array:
         """``known`` counts where ``mask`` is 1 and comes back there bit for bit.
 
         ``batch`` gives times, text, boxes, visible, attributes, background and label (see the
         legend); each is zero where it is unknown. ``latent`` (B, config.latent) says of the whole
-        clip what the conditions leave open. Height and width must be multiples of the patch size.
+        clip what the conditions leave open, ``motion`` (B,T,config.motion) of each frame (None:
+        zero). Height and width must be multiples of the patch size.
         """
         c = self.config
         B, T, H, W, _ = noise_BTHWC.shape
@@ -119,6 +121,10 @@ class Generator(nn.Module):
         facts = [whole_BT, near.both, near.some, near.share, batch["times"]]
         frame_BTD += nn.Dense(c.width, name="frame")(jnp.stack(facts, axis=-1).astype(dtype))
         frame_BTD += nn.Dense(c.width, name="summary")(text_BD)[:, None]
+        if c.motion:
+            motion_BTM = jnp.zeros((B, T, c.motion)) if motion_BTM is None else motion_BTM
+            moved = nn.Dense(c.width, use_bias=False, name="motion")
+            frame_BTD += moved(motion_BTM.astype(dtype))
         if self.classes:
             frame_BTD += ClassEmbed(c.width, self.classes, name="class")(batch["label"])[:, None]
         h, w = H // c.patch, W // c.patch

@@ -32,6 +32,7 @@ from jaxvid.state import GanState, ema_update
 from jaxvid.steps.tasks import (
     Purpose,
     draw_latent,
+    draw_motion,
     drop_conditions,
     example_keys,
     mismatched,
@@ -50,8 +51,8 @@ def to_unit(video_BTHWC: jax.Array) -> jax.Array:
 class Game:
     """What a step closes over: networks, optimizers, weights; ``steps``: the run's length.
 
-    ``posterior`` is None where the generator has no latent; its parameters stand in the
-    generator's tree under that name.
+    ``posterior`` is None where the generator has neither latent nor motion; its parameters stand in
+    the generator's tree under that name.
     """
 
     generator: Any
@@ -98,11 +99,10 @@ def make_gan_step(
         new, metrics = state, dict[str, jax.Array]()
         if adversarial:
             if parts == 1:
-                critic_grads = functools.partial(_critic_grads, game, state, played=played)
-                grads, metrics = critic_grads(draw)
+                grads, metrics = critic_grads(game, state, draw, played=played)
             else:
                 grads, metrics = _mean_of_parts(
-                    lambda part: _critic_grads(
+                    lambda part: critic_grads(
                         game, state, part, played=_play(game, state.params, draw=part)
                     ),
                     _parts(draw, parts),
@@ -145,27 +145,30 @@ def _mean_of_parts(function: Any, parts: Any) -> Any:
 
 
 def _play(game: Game, params: Params, *, draw: dict[str, Any]) -> dict[str, jax.Array]:
-    """The generated clip ``fake``, and the posterior's ``mean`` and ``log_std`` where there is one.
+    """The generated clip ``fake``, and the posterior's divergences of clip and frames (B,) where
+    there is one.
 
     ``params`` is the generator's tree, lowered here.
     """
     params = lower(params, game.compute.dtype)
-    real, batch, z_BZ = draw["real"], draw["batch"], draw["latent"]
+    real, batch, z_BZ, m_BTM = (draw[name] for name in ("real", "batch", "latent", "motion"))
     played = {}
     if game.posterior is not None:
         seen = real.astype(game.compute.dtype)
-        mean, log_std = game.posterior.apply({"params": params["posterior"]}, seen, batch)
-        read_BZ = mean + jnp.exp(log_std) * z_BZ
-        z_BZ = jnp.where(draw["read"][:, None] > 0, read_BZ, z_BZ)
-        played = {"mean": mean, "log_std": log_std}
-    fake = game.generator.apply({"params": params}, draw["noise"], real, draw["mask"], batch, z_BZ)
+        clip, frame = game.posterior.apply({"params": params["posterior"]}, seen, batch)
+        z_BZ = jnp.where(draw["read"][:, None] > 0, clip[0] + jnp.exp(clip[1]) * z_BZ, z_BZ)
+        read_BTM = frame[0] + jnp.exp(frame[1]) * m_BTM
+        m_BTM = jnp.where(draw["followed"][:, None, None] > 0, read_BTM, m_BTM)
+        played = {"kl": divergence(*clip), "motion_kl": divergence(*frame).mean(1)}
+    known = (draw["noise"], real, draw["mask"])
+    fake = game.generator.apply({"params": params}, *known, batch, z_BZ, m_BTM)
     return {**played, "fake": fake}
 
 
-def _critic_grads(
-    game: Game, state: GanState, draw: dict[str, Any], *, played: dict[str, jax.Array]
+def critic_grads(
+    game: Game, state: Any, draw: dict[str, Any], *, played: dict[str, jax.Array]
 ) -> tuple[Params, Metrics]:
-    """Gradient and metrics of the critics on paired clips, real and generated."""
+    """Gradient and metrics of the state's critics on paired clips, real and generated."""
     views = (_view(game, draw, draw["real"]), _view(game, draw, played["fake"]))
     objective = functools.partial(_critic_objective, game, views=views, draw=draw)
     return jax.grad(objective, has_aux=True)(state.critic_params)
@@ -256,8 +259,8 @@ def _generator_objective(
     terms = {"reconstruction": weight * _settled(game, draw) * error_B}
     if game.posterior is not None:
         rising = jnp.minimum(state.step / max(1, loss.warmup), 1.0)  # else it wins at the start
-        kl_B = divergence(played["mean"], played["log_std"])
-        terms["kl"] = loss.kl * rising * draw["read"] * kl_B
+        kl_B = draw["read"] * played["kl"] + draw["followed"] * played["motion_kl"]
+        terms["kl"] = loss.kl * rising * kl_B
     if adversarial:
         views = [_view(game, draw, real), _view(game, draw, y)]
         logits = _judge_all(game, state.critic_params, views, draw["picked"], [batch, batch])
@@ -278,9 +281,12 @@ def _settled(game: Game, draw: dict[str, Any]) -> jax.Array:
     """1 for the examples (B,) that the real clip is the answer to: held by their conditions, or
     read. The others may show any clip that fits, not the mean of all.
     """
-    if game.posterior is None:
-        return jnp.ones(len(draw["real"]))
-    return (_held(draw["mask"], draw["batch"]) | (draw["read"] > 0)).astype(jnp.float32)
+    settled_B = jnp.ones(len(draw["real"]), bool)
+    if game.generator.config.latent:
+        settled_B = _held(draw["mask"], draw["batch"]) | (draw["read"] > 0)
+    if game.generator.config.motion:
+        settled_B &= draw["followed"] > 0
+    return settled_B.astype(jnp.float32)
 
 
 def _held(mask_BTHW1: jax.Array, batch: Batch) -> jax.Array:
@@ -313,8 +319,9 @@ def _draw(
         count = min(game.critics.config.frames, shape[0])
         return jnp.sort(jax.random.permutation(key, shape[0])[:count])
 
-    size = game.generator.config.latent
-    latent_BZ, chance_B = draw_latent(key, step, batch["index"], size=size)
+    sizes = game.generator.config
+    latent_BZ, chance_B = draw_latent(key, step, batch["index"], size=sizes.latent)
+    motion_BTM = draw_motion(key, step, batch["index"], frames=shape[0], size=sizes.motion)
     share = game.loss.posterior if adversarial else 1.0
     batch = drop_conditions(keys(Purpose.DROP), batch, game.tasks)
     mask = sample_tasks(keys(Purpose.TASK), shape[:3], game.tasks)
@@ -326,7 +333,9 @@ def _draw(
         "mask": mask,
         "noise": jax.vmap(lambda k: jax.random.normal(k, shape))(keys(Purpose.NOISE)),
         "latent": latent_BZ,
+        "motion": motion_BTM,
         "read": ((chance_B < share) & open_B).astype(jnp.float32),
+        "followed": (chance_B < share).astype(jnp.float32),
         "picked": jax.vmap(pick)(keys(Purpose.FRAMES)),
         "penalty_keys": keys(Purpose.PENALTY),
         "augment_keys": keys(Purpose.AUGMENT),

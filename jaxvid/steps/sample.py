@@ -7,18 +7,21 @@ import jax
 import jax.numpy as jnp
 
 from jaxvid.steps.gan import lower, to_unit
-from jaxvid.steps.tasks import Purpose, draw_latent, example_keys, without
+from jaxvid.steps.tasks import Purpose, draw_latent, draw_motion, example_keys, without
 from jaxvid.typing import Batch, Params
 
 Sampler = Callable[[Params, Batch, jax.Array], jax.Array]
 
 
-def make_sampler(generator: Any, *, dtype: str = "float32", guided: bool = False) -> Sampler:
+def make_sampler(
+    generator: Any, policy: Any = None, *, dtype: str = "float32", guided: bool = False
+) -> Sampler:
     """A pure ``sample(params, batch, key) -> video (B,T,H,W,3)`` in -1..1.
 
     ``batch["video"]`` gives the shape and, where ``batch["mask"]`` (B,T,H,W,1) is 1, the known
-    pixels, which come back unchanged; without a mask nothing is known. Noise and latent are drawn
-    from ``key`` and ``batch["index"]``.
+    pixels, which come back unchanged; without a mask nothing is known. Noise, latent and motion are
+    drawn from ``key`` and ``batch["index"]``; a ``policy``, whose parameters stand in the
+    generator's tree under that name, says the mean and spread of the motion.
 
     ``guided``: two passes, with the conditions and without them, and
     y = y₀ + guidance (y₁ - y₀) with ``batch["guidance"]`` (B,): 1 follows the conditions as
@@ -32,10 +35,15 @@ def make_sampler(generator: Any, *, dtype: str = "float32", guided: bool = False
         keys_B = example_keys(key, zero, batch["index"], Purpose.NOISE)
         noise = jax.vmap(lambda k: jax.random.normal(k, known.shape[1:]))(keys_B)
         z_BZ, _ = draw_latent(key, zero, batch["index"], size=generator.config.latent)
+        config, T = generator.config, known.shape[1]
+        m_BTM = draw_motion(key, zero, batch["index"], frames=T, size=config.motion)
+        if policy is not None:
+            mean, log_std = policy.apply({"params": params["policy"]}, batch, known, mask)
+            m_BTM = mean if config.greedy else mean + jnp.exp(log_std) * m_BTM
         weights = lower(params, dtype)
 
         def play(batch: Batch) -> jax.Array:
-            return generator.apply({"params": weights}, noise, known, mask, batch, z_BZ)
+            return generator.apply({"params": weights}, noise, known, mask, batch, z_BZ, m_BTM)
 
         video = play(batch)
         if not guided:

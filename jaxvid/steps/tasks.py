@@ -24,6 +24,8 @@ class Purpose(IntEnum):
     TIMES = 6
     LATENT = 7
     DROP = 8
+    MOTION = 9
+    ACTION = 10
 
 
 def example_keys(key: jax.Array, step: jax.Array, index_B: jax.Array, purpose: int) -> jax.Array:
@@ -39,6 +41,14 @@ def draw_latent(
     keys_B = example_keys(key, step, index_B, Purpose.LATENT)
     z_BZ = jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, 0), (size,)))(keys_B)
     return z_BZ, jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, 1)))(keys_B)
+
+
+def draw_motion(
+    key: jax.Array, step: jax.Array, index_B: jax.Array, *, frames: int, size: int
+) -> jax.Array:
+    """m ~ N(0, I) (B,frames,size), from the examples' addresses."""
+    keys_B = example_keys(key, step, index_B, Purpose.MOTION)
+    return jax.vmap(lambda k: jax.random.normal(k, (frames, size)))(keys_B)
 
 
 def pick_frames(batch: Batch, key: jax.Array, step: jax.Array, frames: int) -> Batch:

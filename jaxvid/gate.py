@@ -1,0 +1,362 @@
+"""The gate: whether reinforcement learning made clips better, or only its rewards.
+
+On held-out prompts, several clips each, the tuned generator beside the frozen reference, with 95 %
+bootstrap intervals over prompts:
+
+    smoothness    interpolation error falls                    interval excludes zero
+    coherence     warping error falls                          interval excludes zero
+    motion        mean flow                                    0.9 to 1.1 of the reference's
+    attributes    read by the analytic reader, or by a judge   at most 2 points fewer right
+    diversity     of clips of one prompt                       at least 70 % of the reference's
+    fresh critic  trained now on these clips and real ones     finds them no easier to tell
+
+None of it is a goal by itself: a still is smooth, coherent, and fails.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxvid import judge
+from jaxvid.config import GanRun
+from jaxvid.data.batch import collate
+from jaxvid.data.render import render
+from jaxvid.data.scenes import caption
+from jaxvid.data.source import Example, open_source
+from jaxvid.io.report import Figure, Section
+from jaxvid.metrics import content, flow, motion, reader
+from jaxvid.metrics.bootstrap import Interval, interval
+from jaxvid.models.judge import JudgeNet
+from jaxvid.parallel import compile_function
+from jaxvid.rl import advantages, rewards
+from jaxvid.staging import stage
+from jaxvid.steps.gan import to_unit
+from jaxvid.steps.sample import make_sampler, to_bytes
+from jaxvid.training import Nets
+from jaxvid.typing import Batch, HostBatch, Params
+
+CHUNK = 8  # clips that are made at once
+GLANCE = (12, 4)  # prompts and clips of each, of the short form
+CRITIC_STEPS, CRITIC_BATCH = 300, 32
+Values = dict[str, np.ndarray]  # (P,S): of each clip of each prompt
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One line of the gate."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    bound: str
+    passed: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """All lines, and what else was measured: means of reference, tuned and real clips."""
+
+    checks: tuple[Check, ...]
+    measured: dict[str, tuple[float, float, float]]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every line holds."""
+        return all(check.passed for check in self.checks)
+
+
+class Glance(NamedTuple):
+    """The short form: ``score`` is lower for better, ``divergence`` in nats a frame."""
+
+    score: float
+    divergence: float
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shown:
+    """Clips (P,S,T,H,W,3) uint8 of prompts, and the measures of each."""
+
+    videos: np.ndarray
+    values: Values
+
+
+class Gate:
+    """Held-out prompts of a run, and the programs that make and measure clips of them.
+
+    Scenes: each clip of a prompt has a scene of its own that fits the caption, and no frame is
+    known. Other data: each clip has its own noise, and the first frame of the real clip is known.
+    """
+
+    def __init__(self, run: GanRun, nets: Nets) -> None:
+        self.run, self.nets = run, nets
+        self._scripted = run.data.source == "scenes"
+        assert nets.policy is not None
+        self._sample = compile_function(
+            make_sampler(nets.generator, nets.policy, dtype=run.compute.dtype)
+        )
+        self._measure = compile_function(functools.partial(measure, scripted=self._scripted))
+        self._diverge = compile_function(functools.partial(_divergence, nets.policy))
+        self._heldout = open_source(run.data, split="heldout", seed=run.train.seed)
+        self._judge: judge.Judge | None = None
+        if not self._scripted and getattr(self._heldout, "labels", None):
+            train = open_source(run.data, split="train", seed=run.train.seed)
+            self._judge = judge.open_judge(train, self._heldout)
+        self._before: Shown | None = None
+
+    def glance(self, params: Params) -> Glance:
+        """A short look, while training; the reference is looked at once."""
+        prompts = self.prompts(*GLANCE)
+        if self._before is None:
+            self._before = self.show(without_policy(params), prompts)
+        after = self.show(params, prompts)
+        batch = next(self._batches(prompts))[1]
+        kl = float(self._diverge(params["policy"], batch))
+        found = {c.name: c for c in compare(self._before.values, after.values)}
+        found |= {c.name: c for c in _diversity(self._before.videos, after.videos)}
+        gain = sum(math.log(max(found[n].value, 1e-6)) for n in ("smoothness", "coherence"))
+        broken = max(0.0, abs(math.log(max(found["motion"].value, 1e-6))) - math.log(1.1))
+        broken += max(0.0, 0.7 - found["diversity"].value)
+        if "attributes" in found:
+            broken += max(0.0, -0.02 - found["attributes"].value)
+        text = ", ".join(f"{name} {check.value:.3g}" for name, check in found.items())
+        return Glance(gain + 10 * broken, kl, f"{text}; {kl:.2f} nats a frame")
+
+    def judge(
+        self, params: Params, *, prompts: int = 24, samples: int = 32, fresh: bool = True
+    ) -> Verdict:
+        """The whole gate for ``params``, whose policy is compared with N(0, I); ``fresh``: with the
+        line of the fresh critic.
+        """
+        asked = self.prompts(prompts, samples)
+        before, after = (self.show(p, asked) for p in (without_policy(params), params))
+        real = np.array([[example.video for example in row] for row in asked])
+        checks = [*compare(before.values, after.values), *_diversity(before.videos, after.videos)]
+        if fresh:
+            checks.append(_fresh(real, before.videos, after.videos))
+        truth = self._measured(real, asked)
+        measured = {
+            name: tuple(
+                float(values[name].mean()) for values in (before.values, after.values, truth)
+            )
+            for name in before.values
+        }
+        return Verdict(tuple(checks), measured)  # type: ignore[arg-type]
+
+    def prompts(self, count: int, samples: int) -> list[list[Example]]:
+        """For each held-out prompt the examples that give its clips their conditions."""
+        data, seed = self.run.data, self.run.train.seed
+        if not self._scripted:
+            order = np.random.default_rng(seed).permutation(len(self._heldout))[:count]
+            return [[self._heldout[int(i)]] * samples for i in order]
+        rows = []
+        for i in range(count):
+            wording, said = caption(seed, "heldout", i)
+            size = (data.resolution, data.resolution)
+            row = []
+            for k in range(samples):
+                rng = np.random.default_rng((seed, i, k, 4))
+                script = stage(said, rng, frames=data.frames, fps=data.fps, size=size)
+                row.append(Example(render(script), wording.text, data.fps, script))
+            rows.append(row)
+        return rows
+
+    def show(self, params: Params, prompts: list[list[Example]]) -> Shown:
+        """The clips of the prompts, and their measures."""
+        made = []
+        for chunk, batch in self._batches(prompts):
+            mask = np.zeros((*batch["video"].shape[:-1], 1), np.float32)
+            mask[:, 0] = 0.0 if self._scripted else 1.0
+            video = self._sample(params, batch | {"mask": mask}, jax.random.key(0))
+            made.append(np.asarray(to_bytes(video))[:chunk])
+        videos = np.concatenate(made)
+        videos = videos.reshape(len(prompts), -1, *videos.shape[1:])
+        return Shown(videos, self._measured(videos, prompts))
+
+    def _batches(self, prompts: list[list[Example]]) -> Iterator[tuple[int, HostBatch]]:
+        """All examples in order, CHUNK at a time; the last ones are repeated to fill a batch."""
+        flat = [example for row in prompts for example in row]
+        for at in range(0, len(flat), CHUNK):
+            rows = np.minimum(np.arange(at, at + CHUNK), len(flat) - 1)
+            batch = collate([flat[i] for i in rows], rows, text_length=self.run.data.text_length)
+            yield min(CHUNK, len(flat) - at), batch
+
+    def _measured(self, videos: np.ndarray, prompts: list[list[Example]]) -> Values:
+        P, S = videos.shape[:2]
+        flat = videos.reshape(P * S, *videos.shape[2:])
+        found = []
+        for at, (chunk, batch) in zip(range(0, P * S, CHUNK), self._batches(prompts), strict=True):
+            rows = np.minimum(np.arange(at, at + CHUNK), P * S - 1)
+            values = self._measure(flat[rows], batch)
+            found.append({name: np.asarray(value)[:chunk] for name, value in values.items()})
+        values = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+        examples = [example for row in prompts for example in row]
+        if self._scripted:
+            values["attributes"] = np.array(
+                [_right(video, example) for video, example in zip(flat, examples, strict=True)]
+            )
+        elif self._judge is not None:
+            reads = self._judge.read(flat)
+            values["attributes"] = np.array(
+                [
+                    np.mean([reads[name][i] == value for name, value in example.labels.items()])
+                    for i, example in enumerate(examples)
+                ]
+            )
+        return {name: value.reshape(P, S) for name, value in values.items()}
+
+
+def without_policy(params: Params) -> Params:
+    """The parameters with the policy that is N(0, I): the reference."""
+    return params | {"policy": jax.tree.map(jnp.zeros_like, params["policy"])}
+
+
+def measure(video_BTHWC: jax.Array, batch: Batch, *, scripted: bool) -> dict[str, jax.Array]:
+    """Everything that the gate compares and reports, one number a clip (B,) uint8."""
+    unit = to_unit(video_BTHWC)
+    moves, flows = motion.measure(video_BTHWC), flow.measure(video_BTHWC)
+    values = {name: moves[name] for name in ("speed", "acceleration", "jerk")}
+    values |= {name: flows[name] for name in ("flow", "warping_error")}
+    values["content distance"] = content.average_content_distance(video_BTHWC)
+    values["interpolation"] = rewards.interpolation(unit, batch).mean(1)
+    if scripted:
+        for name in ("acceleration", "appearance", "motion"):
+            values[f"{name} error"] = rewards.REWARDS[name].error(unit, batch).mean(1)
+    return values
+
+
+def _divergence(policy: Any, params: Params, batch: Batch) -> jax.Array:
+    known = to_unit(jnp.asarray(batch["video"]))
+    mean, log_std = policy.apply({"params": params}, batch, known, jnp.zeros_like(known[..., :1]))
+    return advantages.divergence(mean, log_std).mean()
+
+
+def _right(video: np.ndarray, example: Example) -> float:
+    assert example.script is not None
+    return float(reader.score(reader.read_clip(video), example.script)["all"].mean())
+
+
+def compare(before: Values, after: Values) -> list[Check]:
+    """The lines that are read from measures of single clips."""
+    checks = []
+    for name, key in (("smoothness", "interpolation"), ("coherence", "warping_error")):
+        ratio = _ratio(before[key], after[key])
+        checks.append(Check(name, *ratio, f"{key} x reference, below 1", ratio.high < 1.0))
+    ratio = _ratio(before["flow"], after["flow"])
+    near = 0.9 <= ratio.mean <= 1.1
+    checks.append(Check("motion", *ratio, "flow x reference, 0.9 to 1.1", near))
+    if "attributes" in before:
+        more = interval((after["attributes"] - before["attributes"]).mean(1))
+        checks.append(Check("attributes", *more, "at least -0.02", more.mean >= -0.02))
+    return checks
+
+
+def _ratio(before_PS: np.ndarray, after_PS: np.ndarray) -> Interval:
+    """Mean after over mean before, of prompts, by the geometric mean."""
+    pairs = [np.log(np.maximum(x.mean(1), 1e-9)) for x in (before_PS, after_PS)]
+    return Interval(*(math.exp(x) for x in interval(pairs[1] - pairs[0])))
+
+
+def _diversity(before: np.ndarray, after: np.ndarray) -> list[Check]:
+    apart = [np.asarray(content.diversity(jnp.asarray(videos))) for videos in (before, after)]
+    if apart[0].mean() < 1e-3:  # the reference shows one clip a prompt: there is none to lose
+        return [Check("diversity", 1.0, 1.0, 1.0, "none in the reference", True)]
+    ratio = _ratio(apart[0][:, None], apart[1][:, None])
+    return [Check("diversity", *ratio, "x reference, at least 0.7", ratio.mean >= 0.7)]
+
+
+# --- a critic that has seen nothing of the training ----------------------------------------------
+
+
+def _fresh(real: np.ndarray, before: np.ndarray, after: np.ndarray) -> Check:
+    """How much easier a critic tells the tuned clips from real ones than the reference's: the
+    difference of its accuracies on prompts that it was not trained on.
+    """
+    right = [_told_apart(real, made) for made in (before, after)]
+    more = interval((right[1] - right[0]).mean(1))
+    return Check("fresh critic", *more, "accuracy, not above the reference's", more.low <= 0.0)
+
+
+def _told_apart(real: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """Whether a critic, trained on the even prompts, is right on the odd ones' clips (P,2S)."""
+    seen = np.concatenate([x[::2].reshape(-1, *x.shape[2:]) for x in (real, made)])
+    truth = np.repeat([1, 0], len(seen) // 2)
+    asked = np.concatenate([real[1::2], made[1::2]], axis=1)
+    answer = np.repeat([1, 0], real.shape[1])
+    params, look = _train_critic(seen, truth)
+    flat = asked.reshape(-1, *asked.shape[2:])
+    taken = np.concatenate(
+        [
+            np.asarray(
+                look(params, flat[np.minimum(np.arange(at, at + CRITIC_BATCH), len(flat) - 1)])
+            )
+            for at in range(0, len(flat), CRITIC_BATCH)
+        ]
+    )[: len(flat)]
+    return (taken.reshape(asked.shape[:2]) == answer).astype(np.float64)
+
+
+def _train_critic(videos: np.ndarray, truth: np.ndarray) -> tuple[Params, Any]:
+    """A judge of one label, real or not, without the noise that other judges are trained to
+    overlook."""
+    net, tx = JudgeNet((2,)), optax.adam(optax.cosine_decay_schedule(2e-3, CRITIC_STEPS))
+
+    def logits(params: Params, video: jax.Array) -> jax.Array:
+        return net.apply({"params": params}, to_unit(video))[0][0]
+
+    def step(params: Params, opt_state: Any, video: jax.Array, truth: jax.Array) -> Any:
+        def loss(params: Params) -> jax.Array:
+            z = logits(params, video)
+            return optax.softmax_cross_entropy_with_integer_labels(z, truth).mean()
+
+        updates, opt_state = tx.update(jax.grad(loss)(params), opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    blank = jnp.zeros((1, *videos.shape[1:]))
+    params = compile_function(net.init, once=True)(jax.random.key(0), blank)["params"]
+    opt_state, advance = tx.init(params), compile_function(step)
+    rng = np.random.default_rng(0)
+    for _ in range(CRITIC_STEPS):
+        rows = rng.integers(0, len(videos), CRITIC_BATCH)
+        params, opt_state = advance(params, opt_state, videos[rows], truth[rows])
+    return params, compile_function(lambda p, video: logits(p, video).argmax(-1))
+
+
+def table(verdict: Verdict) -> str:
+    """The verdict as lines of Markdown."""
+    lines = ["| check | value | 95 % interval | bound | |", "|---|---|---|---|---|"]
+    for c in verdict.checks:
+        mark = "passed" if c.passed else "**failed**"
+        lines.append(
+            f"| {c.name} | {c.value:.3f} | {c.low:.3f} to {c.high:.3f} | {c.bound} | {mark} |"
+        )
+    lines += ["", "| measure | reference | tuned | real |", "|---|---|---|---|"]
+    for name, values in verdict.measured.items():
+        lines.append(f"| {name} | " + " | ".join(f"{v:.5g}" for v in values) + " |")
+    return "\n".join(lines)
+
+
+def sections(verdict: Verdict) -> list[Section]:
+    """The verdict for a report."""
+    checks = [
+        Figure(c.name, c.value, note=f"{c.low:.3f} to {c.high:.3f}; {c.bound}; "
+               f"{'passed' if c.passed else 'FAILED'}")
+        for c in verdict.checks
+    ]  # fmt: skip
+    measures = [
+        Figure(name, after, floor=before, ceiling=real, better="near ceiling")
+        for name, (before, after, real) in verdict.measured.items()
+    ]
+    text = "Tuned against the frozen reference on held-out prompts; 95 % intervals over prompts."
+    return [
+        Section(f"The gate: {'passed' if verdict.passed else 'not passed'}", text, checks),
+        Section("Measures", "Floor: the reference; ceiling: real clips.", measures),
+    ]

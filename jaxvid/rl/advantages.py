@@ -1,0 +1,72 @@
+"""From rewards of frames to what a policy learns from: returns, advantages, the clipped ratio.
+
+Pure maths on arrays; examples of a group (clips of one prompt) stand side by side along B.
+"""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+CLIP = 5.0  # largest advantage (DDPO, DanceGRPO)
+
+Frames = Float[Array, "B T"]
+
+
+def rewards_to_go(reward_BT: Frames, *, discount: float) -> Frames:
+    """Q[t] = Σ_{k >= t} discount^(k - t) r[k]: what a frame's action can still change."""
+    t = jnp.arange(reward_BT.shape[1])
+    ahead = t[:, None] - t[None, :]  # of k after t
+    weight = jnp.where(ahead >= 0, discount ** jnp.maximum(ahead, 0).astype(jnp.float32), 0.0)
+    return jnp.einsum("bk,kt->bt", reward_BT, weight, precision="highest")
+
+
+def group_advantages(
+    value_BT: Frames,
+    *,
+    group: int,
+    baseline: Literal["group", "leave_one_out"] = "group",
+) -> tuple[Frames, Float[Array, ""]]:
+    """How much better than its group's clips a clip does from frame t on, and the share of groups
+    that say nothing because all of their clips did the same.
+
+    ``group``: (Q - mean over the group) / (standard deviation over group and time + 1e-4), clipped
+    to ±5 (GRPO: Shao et al., 2024; over time as well, since that of single frames amplifies the
+    noise of the last ones). ``leave_one_out``: Q minus the mean of the others (RLOO: Kool et al.,
+    2019). A group without variance has advantage 0.
+    """
+    B, T = value_BT.shape
+    value = value_BT.reshape(B // group, group, T)
+    centred = value - value.mean(1, keepdims=True)
+    spread = jnp.sqrt((centred**2).mean((1, 2), keepdims=True))
+    flat = spread < 1e-6
+    if baseline == "group":
+        advantage = jnp.clip(centred / (spread + 1e-4), -CLIP, CLIP)
+    else:
+        advantage = centred * group / max(group - 1, 1)
+    advantage = jnp.where(flat, 0.0, advantage)
+    return advantage.reshape(B, T), flat.astype(jnp.float32).mean()
+
+
+def log_prob(
+    action_BTA: Float[Array, "B T A"],
+    mean_BTA: Float[Array, "B T A"],
+    log_std_BTA: Float[Array, "B T A"],
+) -> Frames:
+    """log N(action; mean, std²), summed over A, in nats."""
+    z = (action_BTA - mean_BTA) * jnp.exp(-log_std_BTA)
+    return (-0.5 * z**2 - log_std_BTA - 0.5 * jnp.log(2 * jnp.pi)).sum(-1)
+
+
+def divergence(
+    mean_BTA: Float[Array, "B T A"], log_std_BTA: Float[Array, "B T A"]
+) -> Float[Array, "B T"]:
+    """KL(N(mean, std²) || N(0, I)) in nats a frame: from the frozen reference, exact."""
+    spread = jnp.exp(2 * log_std_BTA) - 1.0 - 2 * log_std_BTA
+    return 0.5 * (mean_BTA**2 + spread).sum(-1)
+
+
+def clipped(ratio_BT: Frames, advantage_BT: Frames, *, clip: float) -> Frames:
+    """min(ρ A, clamp(ρ, 1 - clip, 1 + clip) A), to be made large (PPO: Schulman et al., 2017)."""
+    limited = jnp.clip(ratio_BT, 1.0 - clip, 1.0 + clip)
+    return jnp.minimum(ratio_BT * advantage_BT, limited * advantage_BT)

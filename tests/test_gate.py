@@ -1,0 +1,186 @@
+"""The gate: what improves passes, what cheats does not."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvid import gate, loop, parallel, pipeline, reinforce
+from jaxvid.config import GanRun, RlConfig, RlRun, TrainConfig
+from jaxvid.data.render import render
+from jaxvid.io.checkpoint import tree_digest
+from jaxvid.metrics.bootstrap import interval
+from jaxvid.state import RlState
+from jaxvid.typing import UserError
+
+RNG = np.random.default_rng(0)
+RUN = RlRun(
+    rl=RlConfig(group=2, actions=2, width=8),
+    train=TrainConfig(steps=4, batch_size=8, sample_every=2, checkpoint_every=2),
+)
+
+
+def values(**factors: float) -> dict[str, np.ndarray]:
+    found = {name: np.full((12, 4), 0.1) for name in ("interpolation", "warping_error", "flow")}
+    found["attributes"] = np.full((12, 4), 0.9)
+    for name, factor in factors.items():
+        found[name] = found[name] * factor * (1 + 0.01 * RNG.normal(size=(12, 4)))
+    return found
+
+
+def verdicts(**factors: float) -> dict[str, bool]:
+    return {c.name: c.passed for c in gate.compare(values(), values(**factors))}
+
+
+def test_smoother_and_as_lively_passes() -> None:
+    assert all(verdicts(interpolation=0.8, warping_error=0.9).values())
+
+
+@pytest.mark.parametrize(
+    ("line", "factors"),
+    [
+        ("smoothness", {"interpolation": 1.0, "warping_error": 0.9}),
+        ("coherence", {"interpolation": 0.8, "warping_error": 1.1}),
+        ("motion", {"interpolation": 0.1, "warping_error": 0.1, "flow": 0.1}),
+        ("motion", {"interpolation": 0.8, "warping_error": 0.9, "flow": 1.2}),
+        ("attributes", {"interpolation": 0.8, "warping_error": 0.9, "attributes": 0.95}),
+    ],
+)
+def test_each_line_can_fail(line: str, factors: dict[str, float]) -> None:
+    assert not verdicts(**factors)[line]
+
+
+def test_fewer_kinds_of_clips_fail() -> None:
+    varied = RNG.integers(0, 256, (6, 4, 2, 16, 16, 3)).astype(np.uint8)
+    same = np.broadcast_to(varied[:, :1], varied.shape)
+    assert gate._diversity(varied, varied)[0].passed
+    assert not gate._diversity(varied, same)[0].passed
+    assert gate._diversity(same, varied)[0].passed  # there was none to lose
+
+
+def test_a_fresh_critic_tells_blank_clips_from_real_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "CRITIC_STEPS", 20)
+    real = RNG.integers(0, 256, (8, 4, 2, 16, 16, 3)).astype(np.uint8)
+    alike = RNG.integers(0, 256, (8, 4, 2, 16, 16, 3)).astype(np.uint8)
+    blank = np.full_like(real, 128)
+    assert gate._told_apart(real, blank).mean() > 0.95
+    assert not gate._fresh(real, alike, blank).passed
+    assert gate._fresh(real, blank, alike).passed
+
+
+def test_intervals_hold_the_mean_and_shrink_with_prompts() -> None:
+    few, many = (interval(RNG.normal(3.0, 1.0, n)) for n in (20, 500))
+    assert few.low < few.mean < few.high and many.low < 3.0 < many.high
+    assert many.high - many.low < (few.high - few.low) / 3
+    assert interval(np.ones(5)) == (1.0, 1.0, 1.0)
+
+
+# --- a whole run ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tuned(tiny_run: pathlib.Path) -> pathlib.Path:
+    folder = tiny_run / "rl"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "GLANCE", (2, 2))
+        patch.setattr(reinforce, "REAL", 8)
+        patch.setattr(reinforce, "make_mesh", lambda: parallel.make_mesh(jax.devices()[:1]))
+        half = dataclasses.replace(RUN, train=dataclasses.replace(RUN.train, steps=2))
+        reinforce.train_rl(half, folder)
+        reinforce.train_rl(RUN, folder)
+    return folder
+
+
+def test_a_run_resumes_and_keeps_its_reference(tuned: pathlib.Path) -> None:
+    lines = (tuned / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 4 and '"r_motion"' in lines[0]
+    nets, params, run = reinforce.load_rl(tuned, best=False)
+    assert run.generator.motion == 2 and run.generator.greedy and nets.policy is not None
+    plain = pipeline.training.load_gan(tuned.parent / "gan")[1].ema
+    kept = {name: tree for name, tree in params.items() if name in plain}
+    assert tree_digest(kept) == tree_digest({n: t for n, t in plain.items() if n != "posterior"})
+
+
+def test_the_tuned_run_generates_and_travels(tuned: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    pipe = pipeline.load(tuned, planner="shipped")
+    clip = pipe.generate("a red circle moves up", seed=1)
+    file = pipeline.export(tuned, tmp_path / "tuned.safetensors")
+    again = pipeline.load(file, planner="shipped").generate("a red circle moves up", seed=1)
+    assert clip.video.shape == again.video.shape  # stored at half precision: a level of 256
+    np.testing.assert_allclose(clip.video.astype(int), again.video, atol=2)
+
+
+def test_a_policy_that_does_nothing_is_the_reference(tuned: pathlib.Path) -> None:
+    nets, params, run = reinforce.load_rl(tuned)
+    gates = gate.Gate(run, nets)
+    asked = gates.prompts(2, 2)
+    shown = gates.show(gate.without_policy(params), asked)
+    plain = pipeline.training.make_nets(
+        dataclasses.replace(run, generator=dataclasses.replace(run.generator, motion=0, policy=0))
+    )
+    sample = jax.jit(pipeline.make_sampler(plain.generator))
+    batch = next(gates._batches(asked))[1]
+    bare = {n: t for n, t in params.items() if n not in ("policy", "motion")}
+    video = pipeline.to_bytes(sample(bare, batch, jax.random.key(0)))
+    np.testing.assert_allclose(
+        shown.videos.reshape(-1, *shown.videos.shape[2:]), video[:4].astype(jnp.uint8), atol=1
+    )
+    assert shown.values["attributes"].shape == (2, 2)
+    assert not np.array_equal(asked[0][0].video, asked[0][1].video)  # scenes of one caption
+    np.testing.assert_array_equal(asked[0][0].video, render(asked[0][0].script))  # type: ignore[arg-type]
+
+
+def test_the_gate_writes_what_it_found(
+    tuned: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "CRITIC_STEPS", 2)
+    verdict = reinforce.try_gate(tuned, prompts=2, samples=2)
+    names = ["smoothness", "coherence", "motion", "attributes", "diversity", "fresh critic"]
+    assert [check.name for check in verdict.checks] == names
+    for name in ("gate.json", "report.html", "before_after.gif"):
+        assert (tuned / name).stat().st_size > 200
+
+
+def test_a_run_ends_at_its_budget(tuned: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nets, params, run = reinforce.load_rl(tuned)
+    watcher = gate.Gate(run, nets)
+    monkeypatch.setattr(watcher, "glance", lambda params: gate.Glance(0.5, 99.0, "far"))
+    reference = {name: tree for name, tree in params.items() if name != "policy"}
+    state = RlState(*[jnp.zeros(())] * 8).replace(ema=params["policy"], reference=reference)
+    with pytest.raises(loop.Enough, match="99.0 nats a frame"):
+        reinforce._watch(watcher, RUN, jax.device_put(state, jax.devices()[0]), 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rewards": ("joy",), "weights": (1.0,)}, "no reward 'joy'; use acceleration"),
+        (
+            {"rewards": ("chance",), "weights": (1.0,), "algorithm": "path"},
+            "has no gradient; use --rl.algorithm policy",
+        ),
+        ({"rewards": ("critic",), "weights": (1.0,), "base": "shipped"}, "needs trained critics"),
+    ],
+)
+def test_rewards_that_cannot_serve_are_refused(changes: dict[str, Any], message: str) -> None:
+    run = dataclasses.replace(RUN, rl=dataclasses.replace(RUN.rl, **changes))
+    with pytest.raises(UserError, match=message):
+        reinforce.check_rewards(GanRun(), run)
+
+
+def test_scripts_are_asked_for_where_there_are_none() -> None:
+    own = dataclasses.replace(GanRun(), data=dataclasses.replace(GanRun().data, source="folder:x"))
+    with pytest.raises(UserError, match="needs scripts, which folder:x has not; use interpolation"):
+        reinforce.check_rewards(own, RUN)
+
+
+def test_bad_configurations_are_refused() -> None:
+    for changes in ({"group": 1}, {"weights": (1.0,)}, {"discount": 1.5}, {"rewards": ()}):
+        with pytest.raises(UserError):
+            RlConfig(**changes)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no tuned generator"):
+        reinforce.load_rl(pathlib.Path("nowhere") / "rl")

@@ -1,0 +1,132 @@
+"""Rewards: what real clips earn, what spoils them, and that gradients are what they say."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvid.data.batch import collate
+from jaxvid.data.scenes import Scenes
+from jaxvid.rl.rewards import REWARDS, WORST, entities, measure_scale, score
+from jaxvid.typing import Batch
+
+SCENES = Scenes("train", frames=8)
+T = 8
+
+
+def scripted(count: int = 6) -> tuple[jax.Array, Batch]:
+    examples = [SCENES[i] for i in range(count)]
+    batch = collate(examples, np.arange(count), text_length=128)
+    real = jnp.asarray(batch["video"], jnp.float32) / 127.5 - 1.0
+    noise = jax.random.normal(jax.random.key(0), (count, T, 5))
+    logits = jax.random.normal(jax.random.key(1), (2, count, T))
+    seen = {"features": noise, "logits": logits[0], "wrong": logits[1], "real": real}
+    return real, {name: jnp.asarray(value) for name, value in {**batch, **seen}.items()}
+
+
+REAL, SCRIPT = scripted()
+
+
+def scale_of(name: str) -> jax.Array:
+    errors = np.asarray(REWARDS[name].error(REAL, SCRIPT))
+    return jnp.array(measure_scale(REWARDS[name], errors))
+
+
+def earned(name: str, video: jax.Array, script: Batch = SCRIPT) -> np.ndarray:
+    return np.asarray(score(name, video, script, scale_of(name)))
+
+
+def shaken(video: jax.Array) -> jax.Array:
+    """Odd frames a pixel to the right, even ones a pixel to the left."""
+    return jnp.stack([jnp.roll(video[:, t], 1 if t % 2 else -1, axis=2) for t in range(T)], axis=1)
+
+
+@pytest.mark.parametrize("name", list(REWARDS))
+def test_a_reward_is_in_its_range_and_of_its_own_clip(name: str) -> None:
+    noisy = REAL + 0.3 * jax.random.normal(jax.random.key(2), REAL.shape)
+    values = earned(name, noisy)
+    assert values.shape == REAL.shape[:2]
+    assert values.min() >= -WORST and values.max() <= 0 and values.std() > 0
+    order = np.array([3, 0, 5, 1, 4, 2])
+    other = {key: value[order] for key, value in SCRIPT.items()}
+    np.testing.assert_allclose(earned(name, noisy[order], other), values[order], atol=2e-4)
+
+
+@pytest.mark.parametrize("name", [name for name, r in REWARDS.items() if r.saturates])
+def test_half_of_real_frames_earn_all_there_is(name: str) -> None:
+    # and no clip earns more: a clip that is smoother than real ones is not better
+    assert (earned(name, REAL)[:, 1:-1] == 0).mean() >= 0.45
+
+
+def test_shaking_costs_smoothness() -> None:
+    for name in ("acceleration", "interpolation", "warping"):
+        assert earned(name, shaken(REAL)).mean() < earned(name, REAL).mean() - 0.3, name
+
+
+def test_flicker_of_colour_and_size_costs_coherence() -> None:
+    light = jnp.array([1.0, 0.6] * (T // 2))[None, :, None, None, None]
+    assert (
+        earned("appearance", (REAL + 1) * light - 1).mean() < earned("appearance", REAL).mean() - 1
+    )
+    steady = jnp.broadcast_to(SCRIPT["features"][:, :1], SCRIPT["features"].shape)
+    change = {**SCRIPT, "features": steady}
+    assert earned("coherence", REAL, change).mean() > earned("coherence", REAL).mean()
+
+
+def test_a_still_is_smooth_and_pays_for_it() -> None:
+    still = jnp.broadcast_to(REAL[:, :1], REAL.shape)
+    assert earned("stillness", still).max() == 0 and earned("interpolation", still).max() == 0
+    assert earned("motion", still).mean() < earned("motion", REAL).mean() - 1
+    assert earned("dynamics", still).mean() < earned("dynamics", REAL).mean() - 1
+
+
+def test_who_vanishes_does_not_move() -> None:
+    ground = jnp.broadcast_to(jnp.median(REAL, axis=(2, 3), keepdims=True), REAL.shape)
+    assert earned("motion", ground).mean() < earned("motion", REAL).mean() - 1
+
+
+def test_entities_are_found_where_the_script_puts_them() -> None:
+    seen = entities(REAL, SCRIPT)
+    shown = np.asarray(SCRIPT["visible"]) > 0
+    assert np.abs(np.asarray(seen["away"]))[shown].max(initial=0) < 0.12  # some hide others
+    assert np.median(np.linalg.norm(np.asarray(seen["away"]), axis=-1)[shown]) < 0.02
+
+
+def test_a_script_that_is_not_there_earns_nothing() -> None:
+    without = {**SCRIPT, "visible": jnp.zeros_like(SCRIPT["visible"])}
+    for name in ("acceleration", "appearance", "motion"):
+        assert not earned(name, shaken(REAL), without).any()
+
+
+@pytest.mark.parametrize("name", ["acceleration", "appearance", "motion", "dynamics"])
+def test_gradients_are_those_of_finite_differences(name: str) -> None:
+    video = REAL[:2] + 0.05 * jax.random.normal(jax.random.key(3), REAL[:2].shape)
+    script = {key: value[:2] for key, value in SCRIPT.items()}
+    way = jax.random.normal(jax.random.key(4), video.shape)
+    weight = jax.random.normal(jax.random.key(5), video.shape[:2])
+
+    def total(step: jax.Array) -> jax.Array:
+        return (weight * REWARDS[name].error(video + step * way, script)).sum()
+
+    slope = float(jax.jvp(total, (0.0,), (1.0,))[1])
+    rough = float(total(5e-4) - total(-5e-4)) / 1e-3
+    assert slope == pytest.approx(rough, rel=0.05, abs=0.02 * abs(slope) + 1e-3)
+
+
+@pytest.mark.parametrize("name", list(REWARDS))
+def test_what_has_a_gradient_says_so(name: str) -> None:
+    def total(video: jax.Array) -> jax.Array:
+        return REWARDS[name].error(video, {**SCRIPT, "logits": video.mean((2, 3, 4)),
+                                           "features": video[:, :, 0, :, 0]}).sum()  # fmt: skip
+
+    slope = np.asarray(jax.grad(total)(shaken(REAL)))
+    assert np.isfinite(slope).all()
+    if REWARDS[name].differentiable:
+        assert np.abs(slope).max() > 0
+
+
+def test_the_unit_of_a_reward_has_a_floor() -> None:
+    assert measure_scale(REWARDS["motion"], np.zeros((4, 6))) == (0.0, REWARDS["motion"].least)
+    assert measure_scale(REWARDS["stillness"], np.ones((4, 6))) == (0.0, 0.01)
+    errors = np.tile(np.linspace(0, 1, 11)[:, None], (1, 5))
+    assert measure_scale(REWARDS["motion"], errors) == pytest.approx((0.5, 0.4))

@@ -1,0 +1,192 @@
+"""One step of reinforcement learning on a generator of a few thousand weights."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import TINY_GAN
+
+from jaxvid import parallel, reinforce, training
+from jaxvid.config import OptimConfig, RlConfig, RlRun, TrainConfig
+from jaxvid.data.loader import Batches
+from jaxvid.data.scenes import Scenes
+from jaxvid.io.checkpoint import tree_digest
+from jaxvid.rl.rewards import REWARDS, Reward
+from jaxvid.state import RlState
+from jaxvid.steps import rl
+from jaxvid.steps.rl import Tuning, make_rl_step
+
+BASE = dataclasses.replace(
+    TINY_GAN, data=dataclasses.replace(TINY_GAN.data, frames=4), train=TrainConfig(batch_size=8)
+)
+SOURCE = Scenes("train", frames=4)
+HOST = Batches(SOURCE, batch_size=8, seed=0, text_length=128)[0]
+BATCH = jax.tree.map(jnp.asarray, HOST)
+KEY = jax.random.key(3)
+RUN = RlRun(
+    rl=RlConfig(group=2, actions=3, width=8, first=0.5, response=0.2),
+    optim=OptimConfig(lr=1e-2, warmup=0),
+    train=TrainConfig(steps=4, batch_size=8),
+)
+
+
+@functools.cache
+def trained() -> reinforce.Trained:
+    _, state = training.build_gan(BASE, HOST)
+    # The last layers begin at zero, where nothing moves: some weights of no meaning instead.
+    leaves, tree = jax.tree.flatten(state.params)
+    keys = jax.random.split(jax.random.key(7), len(leaves))
+    leaves = [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return reinforce.Trained(jax.tree.unflatten(tree, leaves), state.critic_params)
+
+
+@functools.cache
+def built(**changes: Any) -> tuple[Tuning, RlState]:
+    run = dataclasses.replace(RUN, rl=dataclasses.replace(RUN.rl, **changes))
+    tuning, state, _ = reinforce.build(BASE, run, trained(), SOURCE)
+    return tuning, state
+
+
+def stepped(times: int = 1, **changes: Any) -> tuple[RlState, RlState, dict[str, float]]:
+    tuning, before = built(**changes)
+    step, after, metrics = jax.jit(make_rl_step(tuning)), before, {}
+    for _ in range(times):
+        after, metrics = step(after, BATCH, KEY)
+    return before, after, {name: float(value) for name, value in metrics.items()}
+
+
+def test_the_ratio_is_one_before_the_first_update_and_the_divergence_none() -> None:
+    _, _, metrics = stepped()
+    assert metrics["ratio"] == 1.0 and metrics["kl"] == 0.0 and metrics["spread"] == 1.0
+
+
+@pytest.mark.parametrize("algorithm", ["policy", "path"])
+def test_only_the_policy_learns(algorithm: str) -> None:
+    before, after, metrics = stepped(2, algorithm=algorithm)
+    assert metrics["skipped"] == 0 and metrics["kl"] > 0 and metrics["gradient"] > 0
+    assert tree_digest(after.params) != tree_digest(before.params)
+    for name in ("reference", "critic_params", "scales"):
+        assert tree_digest(getattr(after, name)) == tree_digest(getattr(before, name)), name
+    assert {f"r_{name}" for name in RUN.rl.rewards} <= set(metrics)
+
+
+def test_a_group_that_does_the_same_changes_nothing() -> None:
+    # No action changes a clip: all clips of a group are one, and the divergence is at its least.
+    tuning, state = built()
+    still = {**state.reference, "motion": jax.tree.map(jnp.zeros_like, state.reference["motion"])}
+    state = state.replace(reference=still)
+    after, metrics = jax.jit(make_rl_step(tuning))(state, BATCH, KEY)
+    assert float(metrics["flat_groups"]) == 1.0
+    assert tree_digest(after.params) == tree_digest(state.params)
+
+
+def test_the_gradient_through_the_generator_is_that_of_finite_differences() -> None:
+    tuning, state = built(algorithm="path")
+    draw = rl._draw(tuning, BATCH, KEY, jnp.int32(0))
+
+    def grads(params: Any) -> Any:
+        return rl._path_grads(tuning, state.replace(params=params), draw, first=params, made=None)
+
+    run = jax.jit(grads)
+    slope, _, _ = run(state.params)
+    bias = slope["mean"]["bias"]
+
+    def gain(step: float) -> float:
+        moved = {**state.params["mean"], "bias": state.params["mean"]["bias"] + step * bias}
+        _, metrics, (_, terms) = run({**state.params, "mean": moved})
+        total = sum(weight * terms[name] for name, weight in tuning.terms.items())
+        window = draw["window"]
+        mean = float((window * total).sum() / window.sum())
+        return tuning.config.kl * float(metrics["kl"]) - mean
+
+    size = 1e-2 / float(jnp.linalg.norm(bias))
+    rough = (gain(size) - gain(-size)) / (2 * size)
+    assert rough == pytest.approx(float((bias**2).sum()), rel=0.1)
+
+
+def test_a_window_takes_the_gradient_of_its_frames_alone() -> None:
+    tuning, state = built(algorithm="path", window=2, first=0.0)
+    draw = rl._draw(tuning, BATCH, KEY, jnp.int32(0))
+    assert np.asarray(draw["window"]).sum(1).tolist() == [2.0] * 16
+    wide, _ = built(algorithm="path", first=0.0)
+
+    def slope(of: Tuning, params: Any) -> Any:
+        return rl._path_grads(of, state, draw, first=params, made=None)[0]["mean"]["bias"]
+
+    short = jax.jit(functools.partial(slope, tuning))(state.params)
+    draw = {**draw, "window": jnp.ones_like(draw["window"])}
+    long = jax.jit(functools.partial(slope, wide))(state.params)
+    assert 0 < float(jnp.abs(short - long).max()) and float(jnp.abs(short).max()) > 0
+
+
+def test_a_known_first_frame_has_no_action_and_stays() -> None:
+    tuning, state = built(first=1.0)
+    draw = rl._draw(tuning, BATCH, KEY, jnp.int32(0))
+    assert not np.asarray(draw["free"])[:, 0].any() and np.asarray(draw["free"])[:, 1:].all()
+    one = rl.play(tuning, state, draw, draw["epsilon"])
+    two = rl.play(tuning, state, draw, -draw["epsilon"])
+    np.testing.assert_array_equal(one[:, 0], draw["real"][:, 0])
+    np.testing.assert_array_equal(two[:, 0], draw["real"][:, 0])
+    assert np.abs(np.asarray(one - two))[:, 1:].max() > 0
+
+
+def test_clips_of_a_group_share_all_but_their_actions() -> None:
+    tuning, _ = built()
+    draw = rl._draw(tuning, BATCH, KEY, jnp.int32(0))
+    for name in ("noise", "latent", "mask", "real", "still"):
+        first, second = draw[name][::2], draw[name][1::2]
+        np.testing.assert_array_equal(first, second, err_msg=name)
+    assert (np.asarray(draw["epsilon"][::2]) != np.asarray(draw["epsilon"][1::2])).all()
+
+
+def test_several_updates_leave_the_ratio() -> None:
+    _, once, _ = stepped(updates=1)
+    _, often, _ = stepped(updates=3)
+    assert tree_digest(once.params) != tree_digest(often.params)
+
+
+def test_critics_go_on_learning_where_asked() -> None:
+    rewards = {"rewards": ("critic", "agreement", "coherence"), "weights": (1.0, 1.0, 1.0)}
+    before, after, metrics = stepped(critics_learn=True, **rewards)
+    assert tree_digest(after.critic_params) != tree_digest(before.critic_params)
+    assert np.isfinite(metrics["d_critic"]) and metrics["r_critic"] <= 0
+
+
+def test_numbers_that_are_not_finite_leave_the_state() -> None:
+    tuning, state = built()
+    bad = state.replace(scales=state.scales.at[0].set(jnp.nan))
+    after, metrics = jax.jit(make_rl_step(tuning))(bad, BATCH, KEY)
+    assert float(metrics["skipped"]) == 1.0 and tree_digest(after) == tree_digest(bad)
+
+
+@pytest.mark.parametrize("backend", ["jit", "pmap"])
+def test_eight_devices_do_what_one_does(backend: str) -> None:
+    tuning, state = built()
+    _, alone, _ = stepped()
+    mesh = parallel.make_mesh()
+    make = functools.partial(make_rl_step, tuning)
+    step = parallel.compile_step(make, mesh, backend=backend)  # type: ignore[arg-type]
+    placed = parallel.replicate((jax.device_get(state), KEY), mesh)
+    after, metrics = step(placed[0], parallel.place_batch(HOST, mesh), placed[1])
+    assert float(metrics["skipped"]) == 0
+    for one, many in zip(jax.tree.leaves(alone.params), jax.tree.leaves(after.params), strict=True):
+        np.testing.assert_allclose(one, many, atol=2e-5)
+
+
+@pytest.mark.parametrize("algorithm", ["policy", "path"])
+def test_rewards_are_learnt(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A new reward is one entry: here for a brighter picture.
+    dark = Reward(lambda video, _: jax.nn.sigmoid(-video.mean((2, 3, 4))), saturates=False)
+    monkeypatch.setitem(REWARDS, "bright", dataclasses.replace(dark, least=0.2))
+    tuning, state = built(
+        rewards=("bright",), weights=(1.0,), kl=0.0, group=4, algorithm=algorithm, first=0.0
+    )
+    step, found = jax.jit(make_rl_step(tuning)), []
+    for _ in range(20):
+        state, metrics = step(state, BATCH, KEY)
+        found.append(float(metrics["r_bright"]))
+    assert np.mean(found[-3:]) > np.mean(found[:3]) + 3 * np.std(found[:3]) + 0.02

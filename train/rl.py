@@ -1,0 +1,22 @@
+"""Tunes a trained generator by reinforcement learning: ``python -m train.rl --run runs/NAME``."""
+
+from collections.abc import Sequence
+
+from jaxvid import cli, presets
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parses, then tunes, and tries the result at the gate."""
+    with cli.user_errors():
+        run, folder, _ = cli.parse_run(presets.RL, argv, prog="train.rl", kind="rl")
+        from jaxvid import parallel
+
+        parallel.start()
+        from jaxvid import reinforce
+
+        reinforce.train_rl(run, folder)
+        reinforce.try_gate(folder)
+
+
+if __name__ == "__main__":
+    main()
