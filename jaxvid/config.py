@@ -255,8 +255,10 @@ class RlConfig:
     """What the generator's motion is tuned for, and how; see jaxvid.rl and steps.rl."""
 
     algorithm: Literal["policy", "path"] = "policy"  # by samples; by the rewards' own gradient
-    rewards: tuple[str, ...] = ("acceleration", "interpolation", "appearance", "motion")
-    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # of the rewards, in their order
+    rewards: tuple[str, ...] = (
+        "acceleration", "interpolation", "warping", "appearance", "motion",
+    )  # fmt: skip
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # of the rewards, in their order
     group: int = 8  # clips of a prompt; train.batch_size counts prompts
     discount: float = 0.9  # of later frames' rewards
     baseline: Literal["group", "leave_one_out"] = "group"
@@ -267,7 +269,7 @@ class RlConfig:
     first: float = 0.5  # share of prompts whose first frame is known: a frozen key frame
     window: int = 0  # frames that the rewards' gradient goes through; 0: all
     actions: int = 16  # numbers a frame, where the generator has no motion of its own
-    response: float = 0.01  # of -1..1: how much such numbers change a frame at the start
+    response: float = 0.003  # of -1..1: how much such numbers change a frame at the start
     width: int = 64  # of the policy
     critics_learn: bool = False  # on the policy's clips and real ones
     base: str = ""  # "shipped" or a file of exported weights, to tune instead of the run's own
@@ -278,7 +280,8 @@ class RlConfig:
         _not_negative(self, "kl", "window")
         _need(self, ("discount", "first"), lambda value: 0 <= value <= 1, "from 0 to 1")
         _below_one(self, "ema")
-        _need(self, ("group",), lambda value: value >= 2, "2 or more: clips are compared")
+        least = 2 if self.algorithm == "policy" else 1
+        _need(self, ("group",), lambda value: value >= least, f"{least} or more")
         if len(self.rewards) != len(self.weights) or not self.rewards:
             raise UserError(
                 f"{len(self.rewards)} rewards and {len(self.weights)} weights; give as many of each"

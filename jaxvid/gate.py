@@ -32,7 +32,7 @@ from jaxvid.data.scenes import caption
 from jaxvid.data.source import Example, open_source
 from jaxvid.io.report import Figure, Section
 from jaxvid.metrics import content, flow, motion, reader
-from jaxvid.metrics.bootstrap import Interval, interval
+from jaxvid.metrics.bootstrap import interval, ratio
 from jaxvid.models.judge import JudgeNet
 from jaxvid.parallel import compile_function
 from jaxvid.rl import advantages, rewards
@@ -248,29 +248,23 @@ def compare(before: Values, after: Values) -> list[Check]:
     """The lines that are read from measures of single clips."""
     checks = []
     for name, key in (("smoothness", "interpolation"), ("coherence", "warping_error")):
-        ratio = _ratio(before[key], after[key])
-        checks.append(Check(name, *ratio, f"{key} x reference, below 1", ratio.high < 1.0))
-    ratio = _ratio(before["flow"], after["flow"])
-    near = 0.9 <= ratio.mean <= 1.1
-    checks.append(Check("motion", *ratio, "flow x reference, 0.9 to 1.1", near))
+        found = ratio(after[key].mean(1), before[key].mean(1))
+        checks.append(Check(name, *found, f"{key} x reference, below 1", found.high < 1.0))
+    found = ratio(after["flow"].mean(1), before["flow"].mean(1))
+    near = 0.9 <= found.mean <= 1.1
+    checks.append(Check("motion", *found, "flow x reference, 0.9 to 1.1", near))
     if "attributes" in before:
         more = interval((after["attributes"] - before["attributes"]).mean(1))
         checks.append(Check("attributes", *more, "at least -0.02", more.mean >= -0.02))
     return checks
 
 
-def _ratio(before_PS: np.ndarray, after_PS: np.ndarray) -> Interval:
-    """Mean after over mean before, of prompts, by the geometric mean."""
-    pairs = [np.log(np.maximum(x.mean(1), 1e-9)) for x in (before_PS, after_PS)]
-    return Interval(*(math.exp(x) for x in interval(pairs[1] - pairs[0])))
-
-
 def _diversity(before: np.ndarray, after: np.ndarray) -> list[Check]:
     apart = [np.asarray(content.diversity(jnp.asarray(videos))) for videos in (before, after)]
     if apart[0].mean() < 1e-3:  # the reference shows one clip a prompt: there is none to lose
         return [Check("diversity", 1.0, 1.0, 1.0, "none in the reference", True)]
-    ratio = _ratio(apart[0][:, None], apart[1][:, None])
-    return [Check("diversity", *ratio, "x reference, at least 0.7", ratio.mean >= 0.7)]
+    found = ratio(apart[1], apart[0])
+    return [Check("diversity", *found, "x reference, at least 0.7", found.mean >= 0.7)]
 
 
 # --- a critic that has seen nothing of the training ----------------------------------------------

@@ -146,7 +146,10 @@ PLANNER: dict[str, Callable[[], PlannerRun]] = {
 
 def path_rl() -> RlRun:
     """Tuning by the rewards' own gradient, through the generator."""
-    return RlRun(rl=RlConfig(algorithm="path", group=2))
+    return RlRun(
+        rl=RlConfig(algorithm="path", group=1, response=0.03),
+        train=dataclasses.replace(RlRun().train, batch_size=8),
+    )
 
 
 RL: dict[str, Callable[[], RlRun]] = {"quickstart": RlRun, "policy": RlRun, "path": path_rl}

@@ -271,14 +271,20 @@ def _abstract(tuned: GanRun, run: RlRun, nets: Nets) -> RlState:
 
 
 def try_gate(
-    folder: pathlib.Path, *, prompts: int = 24, samples: int = 32, fresh: bool = True
+    folder: pathlib.Path,
+    *,
+    prompts: int = 24,
+    samples: int = 32,
+    fresh: bool = True,
+    best: bool = True,
 ) -> Verdict:
-    """Tries the best checkpoint of a tuned run at the gate. Writes ``gate.json``, ``report.html``
-    with the curves of all rewards, and ``before_after.gif``: the reference above, the tuned below.
+    """Tries the best checkpoint of a tuned run (or the newest) at the gate.
 
+    Writes ``gate.json``, ``report.html`` with the curves of all rewards, and ``before_after.gif``:
+    the reference above, the tuned below.
     ``fresh``: with the critic that is trained anew, which takes the most time.
     """
-    nets, params, tuned = load_rl(folder)
+    nets, params, tuned = load_rl(folder, best=best)
     gate = Gate(tuned, nets)
     verdict = gate.judge(params, prompts=prompts, samples=samples, fresh=fresh)
     say(table(verdict))

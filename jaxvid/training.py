@@ -286,9 +286,13 @@ def batches(
     )
 
 
-def train_gan(run: GanRun, folder: pathlib.Path) -> GanState:
-    """Trains generator and critics in ``folder``; resumes what is there."""
-    run, source = open_training(run)
+def train_gan(run: GanRun, folder: pathlib.Path, *, source: Source | None = None) -> GanState:
+    """Trains generator and critics in ``folder``; resumes what is there.
+
+    ``source``: other clips than those that the run names, of the same shape.
+    """
+    if source is None:
+        run, source = open_training(run)
     check_run(folder, run)
     say(f"gan: {len(source)} clips of {run.data.source}")
     held_out = open_source(run.data, split="heldout", seed=run.train.seed)

@@ -13,7 +13,7 @@ from jaxvid import gate, loop, parallel, pipeline, reinforce
 from jaxvid.config import GanRun, RlConfig, RlRun, TrainConfig
 from jaxvid.data.render import render
 from jaxvid.io.checkpoint import tree_digest
-from jaxvid.metrics.bootstrap import interval
+from jaxvid.metrics.bootstrap import interval, ratio
 from jaxvid.state import RlState
 from jaxvid.typing import UserError
 
@@ -77,6 +77,8 @@ def test_intervals_hold_the_mean_and_shrink_with_prompts() -> None:
     assert few.low < few.mean < few.high and many.low < 3.0 < many.high
     assert many.high - many.low < (few.high - few.low) / 3
     assert interval(np.ones(5)) == (1.0, 1.0, 1.0)
+    before = RNG.uniform(0.1, 10, 40)
+    assert ratio(0.9 * before, before) == pytest.approx((0.9, 0.9, 0.9))
 
 
 # --- a whole run ---------------------------------------------------------------------------------

@@ -22,6 +22,20 @@ def interval(values_P: Float[np.ndarray, "P"], *, seed: int = 0) -> Interval:
     Values of one prompt that depend on each other are to be averaged before.
     """
     values = np.asarray(values_P, np.float64)
-    picks = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
-    low, high = np.quantile(values[picks].mean(1), (0.025, 0.975))
+    low, high = np.quantile(values[_picks(len(values), seed)].mean(1), (0.025, 0.975))
     return Interval(float(values.mean()), float(low), float(high))
+
+
+def ratio(
+    after_P: Float[np.ndarray, "P"], before_P: Float[np.ndarray, "P"], *, seed: int = 0
+) -> Interval:
+    """The mean of one over the mean of the other, of the same prompts, drawn in pairs."""
+    after, before = (np.asarray(x, np.float64) for x in (after_P, before_P))
+    picks = _picks(len(after), seed)
+    drawn = after[picks].mean(1) / np.maximum(before[picks].mean(1), 1e-12)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return Interval(float(after.mean() / max(before.mean(), 1e-12)), float(low), float(high))
+
+
+def _picks(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))

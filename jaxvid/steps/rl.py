@@ -79,11 +79,17 @@ def make_rl_step(tuning: Tuning, *, reduce: Reduce = lambda tree: tree) -> Step:
 
 
 def act(tuning: Tuning, params: Params, draw: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
-    """Mean and log standard deviation (N,T,A) of the policy for every clip of the groups."""
+    """Mean and log standard deviation (N,T,A) of the policy for every clip of the groups.
+
+    Where its mean makes the clips, the spread only explores, and stays the reference's: it would
+    be narrowed for rewards that no clip gets.
+    """
     prompt = draw["prompt"]
     mean, log_std = tuning.policy.apply(
         {"params": params}, prompt["batch"], prompt["real"], prompt["mask"]
     )
+    if tuning.game.generator.config.greedy:
+        log_std = jnp.zeros_like(log_std)
     group = tuning.config.group
     return jnp.repeat(mean, group, axis=0), jnp.repeat(log_std, group, axis=0)
 
@@ -185,13 +191,14 @@ def _path_grads(
     """Gradient of the rewards through the generator; only frames of the draw's window act and
     count.
     """
-    config, free = tuning.config, draw["free"]
+    config, free, greedy = tuning.config, draw["free"], tuning.game.generator.config.greedy
     del first, made  # each update makes its clips anew
 
     def objective(params: Params) -> tuple[jax.Array, Any]:
         mean, log_std = act(tuning, params, draw)
         window = draw["window"][..., None]
-        action = mean + jnp.exp(log_std) * draw["epsilon"]
+        # A gradient needs no exploration.
+        action = mean if greedy else mean + jnp.exp(log_std) * draw["epsilon"]
         action = window * action + (1.0 - window) * jax.lax.stop_gradient(action)
         video = play(tuning, state, draw, action)
         terms = reward(tuning, state, draw, video)

@@ -1,0 +1,167 @@
+"""Whether reinforcement learning improves clips, or only its rewards: ``python -m benchmarks.rl
+--run runs/NAME``.
+
+Both algorithms from several seeds, and four controls that the gate must refuse: the reward of
+stillness and one that is chance, each with and without a divergence to hold it back. ``--shaky``
+first trains a generator on clips whose camera shakes, and tunes that one. Writes ``results.json``,
+which a second call goes on from, and prints a Markdown table.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tyro
+
+from jaxvid import cli, presets
+from jaxvid.config import GanRun, RlRun
+from jaxvid.data.source import Example, Source
+
+SHAKE = 0.03  # of the frame: standard deviation of the camera's place, each way, in each frame
+MEASURES = ("jerk", "acceleration error", "appearance error", "interpolation", "warping_error")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Tunes, and tries every result at the gate."""
+
+    run: pathlib.Path = pathlib.Path("runs/tiny")
+    """Folder of a trained run (folder for one, with --shaky)."""
+    out: pathlib.Path = pathlib.Path("runs/rl_benchmark")
+    """Folder for the tuned runs and results.json."""
+    steps: int = 100
+    """Of each run."""
+    seeds: int = 3
+    """Runs of each algorithm; controls have one."""
+    prompts: int = 24
+    """Held-out prompts of the gate."""
+    samples: int = 32
+    """Clips of each prompt."""
+    shaky: bool = False
+    """Train the generator to be tuned, on shaky clips."""
+    rewards: tuple[str, ...] = ()
+    """Instead of the default ones."""
+    only: tuple[str, ...] = ()
+    """Rows whose name begins with one of these."""
+
+
+class Shaky:
+    """Clips of a source as a camera sees them that is not held still; scripts stay as they are."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.name, self.labels = source, source.name, source.labels
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Example:
+        example = self.source[index]
+        rng = np.random.default_rng(index)
+        side = example.video.shape[1]
+        shifts = rng.normal(0.0, SHAKE * side, (len(example.video), 2))
+        video = np.stack([_shift(f, s) for f, s in zip(example.video, shifts, strict=True)])
+        return dataclasses.replace(example, video=video)
+
+
+def _shift(frame_HWC: np.ndarray, by_2: np.ndarray) -> np.ndarray:
+    """The frame moved by fractions of pixels, bilinear; the border is held."""
+    frame = frame_HWC.astype(np.float32)
+    for axis, way in enumerate(by_2):
+        places = np.clip(np.arange(frame.shape[axis]) - way, 0, frame.shape[axis] - 1)
+        low = np.floor(places).astype(int)
+        share = (places - low).reshape([-1 if i == axis else 1 for i in range(3)])
+        high = np.minimum(low + 1, frame.shape[axis] - 1)
+        frame = (1 - share) * frame.take(low, axis) + share * frame.take(high, axis)
+    return np.rint(frame).astype(np.uint8)
+
+
+def shaky_run() -> GanRun:
+    """A generator with motion of its own: how the camera shakes is nowhere in the script."""
+    run = presets.quickstart_gan()
+    generator = dataclasses.replace(run.generator, latent=8, motion=4)
+    return dataclasses.replace(run, generator=generator)
+
+
+def variants(options: Options) -> dict[str, RlRun]:
+    """The rows of the table."""
+    found = {}
+    for name in ("policy", "path"):
+        for seed in range(options.seeds):
+            found[f"{name}, seed {seed}"] = _changed(options, presets.RL[name](), seed)
+    for reward, algorithm in (("stillness", "path"), ("chance", "policy")):
+        for kl in (0.0, 0.02):
+            run = _changed(options, presets.RL[algorithm](), 0)
+            rl = dataclasses.replace(run.rl, rewards=(reward,), weights=(1.0,))
+            rl = dataclasses.replace(rl, kl=kl, kl_budget=1e9)
+            found[f"control: {reward}, KL {kl}"] = dataclasses.replace(run, rl=rl)
+    return found
+
+
+def _changed(options: Options, run: RlRun, seed: int) -> RlRun:
+    train = dataclasses.replace(
+        run.train, steps=options.steps, seed=seed, sample_every=options.steps // 2 or 1
+    )
+    rl = run.rl
+    if options.rewards:
+        weights = (1.0,) * len(options.rewards)
+        rl = dataclasses.replace(rl, rewards=options.rewards, weights=weights)
+    return dataclasses.replace(run, rl=rl, train=train)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Tunes what is missing, then prints the table."""
+    options = tyro.cli(Options, args=argv, prog="benchmarks.rl")
+    with cli.user_errors():
+        from jaxvid import parallel
+
+        parallel.start()
+        from jaxvid import reinforce, training
+        from jaxvid.io.media import atomic_write_text
+
+        if options.shaky:
+            base, source = training.open_training(shaky_run())
+            training.train_gan(base, options.run / "gan", source=Shaky(source))
+        options.out.mkdir(parents=True, exist_ok=True)
+        if not (options.out / "gan").exists():
+            (options.out / "gan").symlink_to((options.run / "gan").absolute())
+        path = options.out / "results.json"
+        results = json.loads(path.read_text()) if path.exists() else {}
+        for name, run in variants(options).items():
+            if name in results or (options.only and not name.startswith(options.only)):
+                continue
+            folder = options.out / name.replace(": ", "_").replace(", ", "_").replace(" ", "_")
+            reinforce.train_rl(run, folder)
+            # What was reached at the end: a control is not to be saved by its best checkpoint.
+            verdict = reinforce.try_gate(
+                folder, prompts=options.prompts, samples=options.samples, best="control" not in name
+            )
+            results[name] = dataclasses.asdict(verdict) | {"passed": verdict.passed}
+            atomic_write_text(path, json.dumps(results, indent=1))
+        print(table(results))
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row a run: the lines of the gate, then measures as shares of the reference's."""
+    if not results:
+        return "nothing was tuned"
+    checks = [check["name"] for check in next(iter(results.values()))["checks"]]
+    shares = [f"{measure}, x reference" for measure in MEASURES]
+    lines = [f"| run | gate | {' | '.join((*checks, *shares))} |"]
+    lines.append("|---" * (len(checks) + len(MEASURES) + 2) + "|")
+    for name, found in results.items():
+        cells = [name, "passed" if found["passed"] else "failed"]
+        for check in found["checks"]:
+            mark = "" if check["passed"] else " ✗"
+            cells.append(f"{check['value']:.3f} ({check['low']:.3f} to {check['high']:.3f}){mark}")
+        for measure in MEASURES:
+            before, after, _ = found["measured"].get(measure, (1.0, float("nan"), 0.0))
+            cells.append(f"{after / before:.2f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

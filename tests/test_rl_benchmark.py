@@ -1,0 +1,52 @@
+"""The benchmark of reinforcement learning: its shaky clips, its rows, its table."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from benchmarks import rl
+from jaxvid import presets, reinforce
+from jaxvid.data.scenes import Scenes
+from jaxvid.gate import Check, Verdict
+
+
+def test_shaky_clips_shake_and_their_scripts_do_not() -> None:
+    source = Scenes("train", length=4)
+    shaky = rl.Shaky(source)
+    assert len(shaky) == 4 and shaky.name == source.name
+    plain, moved = source[1], shaky[1]
+    assert moved.script == plain.script and moved.video.shape == plain.video.shape
+    still, shaken = (
+        np.abs(np.diff(v.astype(float), n=2, axis=0)).mean() for v in (plain.video, moved.video)
+    )
+    assert shaken > 1.5 * still
+    np.testing.assert_array_equal(moved.video, shaky[1].video)
+
+
+def test_a_shift_by_whole_pixels_moves_them() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    moved = rl._shift(frame, np.array([2.0, -1.0]))
+    np.testing.assert_array_equal(moved[2:, :-1], frame[:-2, 1:])
+    np.testing.assert_array_equal(rl._shift(frame, np.zeros(2)), frame)
+
+
+def test_rows_are_runs_that_can_be_made() -> None:
+    rows = rl.variants(rl.Options(seeds=2, steps=10))
+    assert len(rows) == 8 and sum(name.startswith("control") for name in rows) == 4
+    base = presets.tiny_gan()
+    for run in rows.values():
+        reinforce.check_rewards(base, run)
+        assert run.train.steps == 10
+    assert rows["path, seed 1"].train.seed == 1
+    own = rl.variants(rl.Options(rewards=("dynamics",)))
+    assert own["policy, seed 0"].rl.rewards == ("dynamics",)
+
+
+def test_the_table_marks_what_failed(tmp_path: pathlib.Path) -> None:
+    check = Check("motion", 0.1, 0.05, 0.2, "0.9 to 1.1", passed=False)
+    verdict = Verdict((check,), {"jerk": (2.0, 1.0, 1.5)})
+    found = {"control": dataclasses.asdict(verdict) | {"passed": verdict.passed}}
+    row = rl.table(found).splitlines()[-1]
+    assert "| control | failed |" in row and "0.100 (0.050 to 0.200) ✗" in row and "0.50" in row
+    assert rl.table({}) == "nothing was tuned"
