@@ -148,11 +148,16 @@ def path_rl() -> RlRun:
     """Tuning by the rewards' own gradient, through the generator."""
     return RlRun(
         rl=RlConfig(algorithm="path", group=1, response=0.03),
+        optim=dataclasses.replace(RlRun().optim, lr=3e-3),
         train=dataclasses.replace(RlRun().train, batch_size=8),
     )
 
 
-RL: dict[str, Callable[[], RlRun]] = {"quickstart": RlRun, "policy": RlRun, "path": path_rl}
+RL: dict[str, Callable[[], RlRun]] = {
+    "quickstart": path_rl,
+    "policy": RlRun,
+    "path": path_rl,
+}
 GAN: dict[str, Callable[[], GanRun]] = {
     "quickstart": quickstart_gan,
     "tiny": tiny_gan,
