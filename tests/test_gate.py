@@ -40,6 +40,14 @@ def test_smoother_and_as_lively_passes() -> None:
     assert all(verdicts(interpolation=0.8, warping_error=0.9).values())
 
 
+def test_motion_of_actors_is_read_where_there_are_any() -> None:
+    before = values() | {"travel": np.full((12, 4), 0.2)}
+    lively = values(interpolation=0.8, warping_error=0.9, flow=0.1) | {"travel": before["travel"]}
+    still = lively | {"travel": 0.5 * before["travel"]}
+    found = [{c.name: c.passed for c in gate.compare(before, x)} for x in (lively, still)]
+    assert found[0]["motion"] and not found[1]["motion"]
+
+
 @pytest.mark.parametrize(
     ("line", "factors"),
     [

@@ -7,7 +7,7 @@ import pytest
 
 from jaxvid.data.batch import collate
 from jaxvid.data.scenes import Scenes
-from jaxvid.rl.rewards import REWARDS, WORST, entities, measure_scale, score
+from jaxvid.rl.rewards import REWARDS, WORST, entities, measure_scale, score, travel
 from jaxvid.typing import Batch
 
 SCENES = Scenes("train", frames=8)
@@ -83,6 +83,12 @@ def test_a_still_is_smooth_and_pays_for_it() -> None:
 def test_who_vanishes_does_not_move() -> None:
     ground = jnp.broadcast_to(jnp.median(REAL, axis=(2, 3), keepdims=True), REAL.shape)
     assert earned("motion", ground).mean() < earned("motion", REAL).mean() - 1
+
+
+def test_travel_is_of_what_moves_and_not_of_what_shakes() -> None:
+    still = jnp.broadcast_to(REAL[:, :1], REAL.shape)
+    far, none, shake = (np.asarray(travel(v, SCRIPT)).mean() for v in (REAL, still, shaken(REAL)))
+    assert none < 0.5 * far and abs(shake / far - 1) < 0.15
 
 
 def test_entities_are_found_where_the_script_puts_them() -> None:

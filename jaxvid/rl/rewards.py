@@ -189,6 +189,15 @@ def motion(video_BTHWC: Video, script: Batch) -> Frames:
     return _over_actors(missed, script["visible"] * _before(script["visible"], WINDOW))
 
 
+def travel(video_BTHWC: Video, script: Batch) -> Frames:
+    """How far an actor came in four frames, in frame widths, whatever the script says: no reward
+    but a measure of motion that shaking hardly raises. Mean over actors.
+    """
+    place = entities(video_BTHWC, script)["away"] + script["boxes"][..., :2]
+    way = _length(place - _before(place, WINDOW))
+    return _over_actors(way, script["visible"] * _before(script["visible"], WINDOW))
+
+
 def dynamics(video_BTHWC: Video, script: Batch) -> Frames:
     """``|log(d[t] / d_real[t])|``, d the mean ``|x[t] - x[t-1]|`` of the last four frames and
     d_real that of the real clip in ``script["real"]``: for clips without a script.
