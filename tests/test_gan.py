@@ -178,6 +178,7 @@ def test_bad_numbers_leave_the_state_bit_for_bit(batch: HostBatch, one_device: t
 def test_only_settled_examples_are_held_to_the_real_clip(batch: HostBatch) -> None:
     """Scripted, read by the posterior, or held at both ends; without a latent: all."""
     draw = {
+        "followed": jnp.ones(5),
         "real": jnp.zeros((5, T, R, R, 3)),
         "mask": jnp.zeros((5, T, R, R, 1)).at[1, jnp.array([0, -1])].set(1).at[2, 0].set(1),
         "read": jnp.array([0.0, 0, 0, 1, 0]),

@@ -19,7 +19,9 @@ def transport(fake_BTHWC: Video, noise_BTHWC: Video) -> Float[Array, "B"]:
     return ((fake_BTHWC - noise_BTHWC) ** 2).mean(axis=(1, 2, 3, 4))
 
 
-def divergence(mean_BZ: Float[Array, "B Z"], log_std_BZ: Float[Array, "B Z"]) -> Float[Array, "B"]:
+def divergence(
+    mean_BZ: Float[Array, "B *T Z"], log_std_BZ: Float[Array, "B *T Z"]
+) -> Float[Array, "B *T"]:
     """KL(N(mean, std²) || N(0, I)) in nats: ½ Σ (mean² + std² - 1 - 2 log std).
 
     Kingma and Welling, 2014, appendix B.
