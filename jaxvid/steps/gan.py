@@ -282,7 +282,7 @@ def _settled(game: Game, draw: dict[str, Any]) -> jax.Array:
     read. The others may show any clip that fits, not the mean of all.
     """
     settled_B = jnp.ones(len(draw["real"]), bool)
-    if game.generator.config.latent:
+    if game.posterior is not None and game.generator.config.latent:
         settled_B = _held(draw["mask"], draw["batch"]) | (draw["read"] > 0)
     if game.generator.config.motion:
         settled_B &= draw["followed"] > 0
