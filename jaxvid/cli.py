@@ -323,7 +323,7 @@ def parse_run(
 
     ``--preset`` gives the defaults, every other option overrides one knob (``--optim.lr 2e-4``).
     The folder is ``<--run>/<kind>``; ``--run`` defaults to ``runs/<preset>``, or to
-    ``runs/<name of the data>`` for own data.
+    ``runs/<name of the data>`` for own data; for what tunes another run, to ``runs/quickstart``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     preset = _value(arguments, "--preset") or "quickstart"
@@ -345,12 +345,17 @@ def parse_run(
 
     parsed = tyro.cli(Options, args=arguments, prog=prog, description=presets[preset].__doc__)
     run = parsed.config
+    tunes = not hasattr(run, "data")  # a run that tunes another has that one's data
+    if parsed.data is not None and tunes:
+        raise UserError(f"{prog} takes the data of the run that it tunes; leave out --data")
     if parsed.data is not None:
         run = dataclasses.replace(run, data=dataclasses.replace(run.data, source=parsed.data))
     folder = parsed.run
     if folder is None:
-        source = run.data.source
-        name = preset if ":" not in source else pathlib.Path(source.partition(":")[2]).name
+        source = "" if tunes else run.data.source
+        name = "quickstart" if tunes else preset
+        if ":" in source:
+            name = pathlib.Path(source.partition(":")[2]).name
         folder = pathlib.Path("runs") / (name or "own")
     return run, folder / kind, parsed.dry_run
 

@@ -44,6 +44,7 @@ from jaxvid.typing import Batch, HostBatch, Params
 
 CHUNK = 8  # clips that are made at once
 GLANCE = (12, 4)  # prompts and clips of each, of the short form
+OTHER = 10_000  # scenes from here on have its prompts
 CRITIC_STEPS, CRITIC_BATCH = 300, 32
 Values = dict[str, np.ndarray]  # (P,S): of each clip of each prompt
 
@@ -114,7 +115,7 @@ class Gate:
 
     def glance(self, params: Params) -> Glance:
         """A short look, while training; the reference is looked at once."""
-        prompts = self.prompts(*GLANCE)
+        prompts = self._glanced
         if self._before is None:
             self._before = self.show(without_policy(params), prompts)
         after = self.show(params, prompts)
@@ -140,25 +141,31 @@ class Gate:
         before, after = (self.show(p, asked) for p in (without_policy(params), params))
         real = np.array([[example.video for example in row] for row in asked])
         checks = [*compare(before.values, after.values), *_diversity(before.videos, after.videos)]
-        if fresh:
+        if fresh and len(asked) > 1:  # it learns from some prompts and is tried on others
             checks.append(_fresh(real, before.videos, after.videos))
         truth = self._measured(real, asked)
         measured = {
-            name: tuple(
-                float(values[name].mean()) for values in (before.values, after.values, truth)
-            )
-            for name in before.values
+            name: (float(value.mean()), float(after.values[name].mean()), float(truth[name].mean()))
+            for name, value in before.values.items()
         }
-        return Verdict(tuple(checks), measured)  # type: ignore[arg-type]
+        return Verdict(tuple(checks), measured)
 
-    def prompts(self, count: int, samples: int) -> list[list[Example]]:
+    @functools.cached_property
+    def _glanced(self) -> list[list[Example]]:
+        """Prompts that choose the best checkpoint: others than those that it is judged by, where
+        there are enough.
+        """
+        return self.prompts(*GLANCE, other=True)
+
+    def prompts(self, count: int, samples: int, *, other: bool = False) -> list[list[Example]]:
         """For each held-out prompt the examples that give its clips their conditions."""
         data, seed = self.run.data, self.run.train.seed
         if not self._scripted:
-            order = np.random.default_rng(seed).permutation(len(self._heldout))[:count]
+            order = np.random.default_rng(seed).permutation(len(self._heldout))
+            order = (order[::-1] if other else order)[:count]
             return [[self._heldout[int(i)]] * samples for i in order]
         rows = []
-        for i in range(count):
+        for i in range(OTHER, OTHER + count) if other else range(count):
             wording, said = caption(seed, "heldout", i)
             size = (data.resolution, data.resolution)
             row = []

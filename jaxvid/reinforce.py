@@ -88,7 +88,10 @@ def build(
     nets = training.make_nets(tuned)
     assert nets.policy is not None
     shown = Batches(
-        source, batch_size=PROBES, seed=run.train.seed, text_length=base.data.text_length
+        source,
+        batch_size=min(PROBES, len(source)),
+        seed=run.train.seed,
+        text_length=base.data.text_length,
     )[0]
     reference = {name: tree for name, tree in trained.generator.items() if name != "posterior"}
     if not base.generator.motion:

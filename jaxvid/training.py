@@ -291,6 +291,8 @@ def train_gan(run: GanRun, folder: pathlib.Path, *, source: Source | None = None
 
     ``source``: other clips than those that the run names, of the same shape.
     """
+    if run.generator.policy or run.generator.greedy:
+        raise UserError("generator.policy and greedy are filled by train.rl; leave them out")
     if source is None:
         run, source = open_training(run)
     check_run(folder, run)

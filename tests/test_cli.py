@@ -14,6 +14,7 @@ import jaxvid
 import train.gan
 import train.planner
 import train.quickstart
+import train.rl
 from jaxvid import cli, config, presets, screenwriter
 from jaxvid.data.decode import read_video
 from jaxvid.io.media import write_video
@@ -353,6 +354,18 @@ def test_runs_are_named_after_the_preset_or_the_data(argv: list[str], folder: st
     assert path == pathlib.Path(folder)
 
 
+def test_what_tunes_a_run_has_that_ones_folder_and_data(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for argv, folder in (([], "runs/quickstart/rl"), (["--run", "a"], "a/rl")):
+        argv = ["--preset", "policy", *argv]
+        _, path, _ = cli.parse_run(presets.RL, argv, prog="test", kind="rl")
+        assert path == pathlib.Path(folder)
+    assert "takes the data of the run" in refused(train.rl.main, ["--data", "scenes"], capsys)
+    train.rl.main(["--dry-run", "--rl.kl", "0.5"])
+    assert '"kl": 0.5' in capsys.readouterr().out
+
+
 def test_bad_options_are_answered_without_jax(tmp_path: pathlib.Path) -> None:
     program = (
         "import sys, train.gan\n"
@@ -365,7 +378,11 @@ def test_bad_options_are_answered_without_jax(tmp_path: pathlib.Path) -> None:
 
 
 def test_every_preset_is_a_run_and_survives_json() -> None:
-    for kind, table in ((config.GanRun, presets.GAN), (config.PlannerRun, presets.PLANNER)):
+    for kind, table in (
+        (config.GanRun, presets.GAN),
+        (config.PlannerRun, presets.PLANNER),
+        (config.RlRun, presets.RL),
+    ):
         for make in table.values():
             run = make()
             assert isinstance(run, kind)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ from jaxvid.parallel import CompiledStep, compile_step, make_mesh, place_batch, 
 from jaxvid.state import GanState
 from jaxvid.steps import gan as gan_step
 from jaxvid.steps.sample import make_sampler, to_bytes
-from jaxvid.typing import HostBatch
+from jaxvid.typing import HostBatch, UserError
 
 B, T, R = 8, 4, 8
 RUN = GanRun(
@@ -173,6 +174,33 @@ def test_bad_numbers_leave_the_state_bit_for_bit(batch: HostBatch, one_device: t
     assert float(metrics["skipped"]) == 1 and not np.isfinite(float(metrics["g_gradient"]))
     for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(start), strict=True):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_motion_is_read_from_each_frame_and_moves_it(batch: HostBatch) -> None:
+    generator = dataclasses.replace(RUN.generator, motion=2)
+    run = dataclasses.replace(RUN, generator=generator)
+    nets, state = training.build_gan(run, batch)
+    assert nets.posterior is not None
+    seen = {"params": state.params["posterior"]}
+    _, frame = nets.posterior.apply(seen, jnp.zeros((B, T, R, R, 3)), device(batch))
+    assert frame[0].shape == frame[1].shape == (B, T, 2)
+    step = jax.jit(gan_step.make_gan_step(training.make_game(run, nets)))
+    later = state.replace(step=jnp.int32(1))  # the divergence's weight rises from 0
+    after, metrics = step(later, device(batch), jax.random.key(0))
+    assert float(metrics["skipped"]) == 0 and float(metrics["g_kl"]) > 0
+    for name in ("motion", "posterior"):
+        moved = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), after.params, state.params)[name]
+        assert max(map(float, jax.tree.leaves(moved))) > 0
+    game = training.make_game(run, nets)
+    draw = gan_step._draw(game, device(batch), jax.random.key(0), jnp.int32(0), True)
+    settled = np.asarray(gan_step._settled(game, draw))
+    assert not settled[np.asarray(draw["followed"]) == 0].any()  # drawn motion is no answer
+
+
+def test_policies_are_not_trained_with_the_generator(tmp_path: pathlib.Path) -> None:
+    run = dataclasses.replace(RUN, generator=dataclasses.replace(RUN.generator, policy=8))
+    with pytest.raises(UserError, match="filled by train.rl"):
+        training.train_gan(run, tmp_path / "gan")
 
 
 def test_only_settled_examples_are_held_to_the_real_clip(batch: HostBatch) -> None:

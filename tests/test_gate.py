@@ -140,6 +140,8 @@ def test_a_policy_that_does_nothing_is_the_reference(tuned: pathlib.Path) -> Non
         shown.videos.reshape(-1, *shown.videos.shape[2:]), video[:4].astype(jnp.uint8), atol=1
     )
     assert shown.values["attributes"].shape == (2, 2)
+    chosen = gates.prompts(2, 2, other=True)  # the best checkpoint is chosen by other prompts
+    assert {row[0].caption for row in chosen}.isdisjoint(row[0].caption for row in asked)
     assert not np.array_equal(asked[0][0].video, asked[0][1].video)  # scenes of one caption
     np.testing.assert_array_equal(asked[0][0].video, render(asked[0][0].script))  # type: ignore[arg-type]
 

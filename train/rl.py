@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
-from jaxvid import cli, presets
+from jaxvid import cli, config, presets
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parses, then tunes, and tries the result at the gate."""
     with cli.user_errors():
-        run, folder, _ = cli.parse_run(presets.RL, argv, prog="train.rl", kind="rl")
+        run, folder, dry_run = cli.parse_run(presets.RL, argv, prog="train.rl", kind="rl")
+        if dry_run:
+            print(config.to_json(run))
+            return
         from jaxvid import parallel
 
         parallel.start()

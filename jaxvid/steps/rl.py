@@ -25,7 +25,7 @@ from jaxvid.config import RlConfig
 from jaxvid.rl import advantages, rewards
 from jaxvid.state import RlState, ema_update
 from jaxvid.steps.gan import Game, critic_grads, to_unit
-from jaxvid.steps.tasks import Purpose, draw_latent, draw_motion, example_keys
+from jaxvid.steps.tasks import Purpose, draw_latent, draw_motion, example_keys, mismatched
 from jaxvid.typing import Batch, Metrics, Params, Reduce, Step
 
 Made = tuple[jax.Array, dict[str, jax.Array]]  # clips (N,T,H,W,3) and each reward (N,T)
@@ -274,7 +274,7 @@ def _draw(tuning: Tuning, batch: Batch, key: jax.Array, step: jax.Array) -> dict
         "picked": jax.vmap(pick)(keys(Purpose.FRAMES)),
         "penalty_keys": keys(Purpose.PENALTY),
         "augment_keys": keys(Purpose.AUGMENT),
-        "wrong": dict(batch),
+        "wrong": mismatched(keys(Purpose.MISMATCH), batch),
     }
     if sizes.greedy:  # the reference is the generator without motion
         prompt["still"] = jnp.zeros_like(prompt["still"])
