@@ -289,6 +289,35 @@ class RlConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class PlannerRlConfig:
+    """What the planner is tuned for, and how; see jaxvid.rl.plans and steps.rl_planner."""
+
+    rewards: tuple[str, ...] = ("unread", "invented", "unrelated", "outside", "colliding")
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # of the rewards, in their order
+    group: int = 8  # outlines of a prompt; train.batch_size counts prompts
+    temperature: float = 1.0
+    discount: float = 1.0  # of later tokens' rewards
+    baseline: Literal["group", "leave_one_out"] = "group"
+    clip: float = 0.2  # of the ratio of probabilities
+    updates: int = 1  # on the same outlines
+    kl: float = 0.02  # weight of the divergence from the reference, nats a sentence
+    kl_budget: float = 10.0  # nats a sentence; beyond it the run ends
+    base: str = ""  # "shipped" or a file of exported weights, to tune instead of the run's own
+    ema: float = 0.99
+
+    def __post_init__(self) -> None:
+        _positive(self, "updates", "clip", "kl_budget", "temperature")
+        _not_negative(self, "kl")
+        _need(self, ("discount",), lambda value: 0 <= value <= 1, "from 0 to 1")
+        _need(self, ("group",), lambda value: value >= 2, "2 or more")
+        _below_one(self, "ema")
+        if len(self.rewards) != len(self.weights) or not self.rewards:
+            raise UserError(
+                f"{len(self.rewards)} rewards and {len(self.weights)} weights; give as many of each"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class PlannerRun:
     """Everything that a planner training is made of."""
 
@@ -326,6 +355,17 @@ class RlRun:
     optim: OptimConfig = OptimConfig(lr=1e-3, b1=0.9, warmup=10)
     train: TrainConfig = TrainConfig(
         steps=200, batch_size=4, log_every=10, sample_every=50, checkpoint_every=50
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannerRlRun:
+    """Everything that tuning a trained planner is made of, beside that."""
+
+    rl: PlannerRlConfig = PlannerRlConfig()
+    optim: OptimConfig = OptimConfig(lr=3e-4, warmup=10)
+    train: TrainConfig = TrainConfig(
+        steps=400, batch_size=32, log_every=10, sample_every=50, checkpoint_every=50
     )
 
 

@@ -20,7 +20,8 @@ from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text
 from jaxvid.lint import lint
 from jaxvid.metrics import outlines
-from jaxvid.outline import TO, Outline, stated
+from jaxvid.outline import roles, stated
+from jaxvid.reinforce_planner import relates
 from jaxvid.screenwriter import Draft, Screenwriter, load
 from jaxvid.script import DIRECTIONS, Script
 from jaxvid.staging import script_paths
@@ -50,7 +51,7 @@ def evaluate_planner(run: pathlib.Path | None, *, prompts: int = 2000) -> dict[s
         result[noise] = _summary(_read(writer, ask(prompts // 2, noise=noise, picture=False)))
     for name, takes in (("two shots", 2), ("three shots", 3)):
         result[name] = _summary([p for p in asked if len(p[0].outline.takes) == takes])
-    result["relations"] = _summary([p for p in asked if _relates(p[0].outline)])
+    result["relations"] = _summary([p for p in asked if relates(p[0].outline)])
     result["pronouns"] = _summary([p for p in asked if PRONOUN.search(p[0].wording.text)])
     result["pictures"] = _pictures(_read(writer, ask(prompts // 2, noise="none", picture=True)))
     result["twins"] = _twins(writer, prompts // 2)
@@ -83,17 +84,12 @@ def _summary(pairs: Sequence[tuple[Story, Draft]]) -> dict[str, Any]:
     return {**outlines.summarise(scores), "missed": outlines.slots_missed(scores)}
 
 
-def _relates(outline: Outline) -> bool:
-    paths = stated(outline)
-    return any(p.endswith(("/depth", "/side")) or v in TO for p, v in paths.items())
-
-
 def _pictures(pairs: Sequence[tuple[Story, Draft]]) -> dict[str, Any]:
     """Shares of pictures all of whose kinds, colours, places are right, and all three."""
     counts = {"kind": 0, "color": 0, "place": 0, "all": 0}
     for s, draft in pairs:
         missed = {p.rpartition("/")[2] for p in outlines.score(s.outline, draft.outline).missed}
-        if outlines.roles(s.outline) != outlines.roles(draft.outline):
+        if roles(s.outline) != roles(draft.outline):
             missed |= {"kind", "color", "x"}
         slots = {"kind": {"kind"}, "color": {"color"}, "place": {"x", "y"}}
         wrong = {name: bool(missed & those) for name, those in slots.items()}
@@ -128,7 +124,7 @@ def _directions(pairs: Sequence[tuple[Story, Draft]]) -> dict[str, Any]:
     """Share of stated directions in which the scripts' boxes go, where the looks were found."""
     right = []
     for s, draft in pairs:
-        if outlines.roles(s.outline) != outlines.roles(draft.outline):
+        if roles(s.outline) != roles(draft.outline):
             continue
         places = script_paths(draft.outline, draft.script)
         for path, value in stated(s.outline).items():

@@ -19,6 +19,7 @@ MAX_LOOKS = 3  # entities in a story
 MAX_TAKES = 3  # shots
 MAX_PARTS = 2  # entities in a shot
 GRID = 32  # places that a picture gives are in 1/32 of the frame
+TOLERANCE = 1.6  # steps of that: 0.05 of the frame
 
 AT = tuple(str(k) for k in range(GRID + 1))
 # Slot -> its values, the first being what stands there when nothing was said.
@@ -140,3 +141,15 @@ def slots(outline: Outline) -> Iterator[tuple[str, str]]:
 def stated(outline: Outline) -> dict[str, str]:
     """The slots that the prompt states: path to value, those at their defaults left out."""
     return {path: v for path, v in slots(outline) if v != DEFAULTS[path.rpartition("/")[2]]}
+
+
+def agree(asked: str, found: str) -> bool:
+    """Whether a slot was read rightly: the same value, of places within 0.05 of the frame."""
+    if asked.isdigit() and found.isdigit():
+        return abs(int(asked) - int(found)) <= TOLERANCE
+    return asked == found
+
+
+def roles(outline: Outline) -> tuple[tuple[int, ...], ...]:
+    """Which looks are in which take, in the order of their parts."""
+    return tuple(tuple(part.who for part in take.parts) for take in outline.takes)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from jaxvid.config import (
     ComputeConfig,
@@ -12,6 +13,7 @@ from jaxvid.config import (
     LossConfig,
     OptimConfig,
     PlannerConfig,
+    PlannerRlRun,
     PlannerRun,
     RlConfig,
     RlRun,
@@ -153,10 +155,16 @@ def path_rl() -> RlRun:
     )
 
 
-RL: dict[str, Callable[[], RlRun]] = {
+def planner_rl() -> PlannerRlRun:
+    """Tuning of a planner by samples: an action is a token of the script."""
+    return PlannerRlRun()
+
+
+RL: dict[str, Callable[[], Any]] = {  # of RlRun, or PlannerRlRun
     "quickstart": path_rl,
     "policy": RlRun,
     "path": path_rl,
+    "planner": planner_rl,
 }
 GAN: dict[str, Callable[[], GanRun]] = {
     "quickstart": quickstart_gan,

@@ -10,19 +10,18 @@ import numpy as np
 
 from jaxvid import config as configs
 from jaxvid import grammar, training
-from jaxvid.config import PlannerRun
 from jaxvid.data import tokenizer
 from jaxvid.data.transforms import fit
-from jaxvid.io.weights import check_weights, read_weights, write_weights
+from jaxvid.io.weights import write_weights
 from jaxvid.models.planner import PICTURE, STRIDE, Planner, sample
 from jaxvid.outline import Outline, stated
 from jaxvid.parallel import compile_function
+from jaxvid.reinforce_planner import SHIPPED, load_planner_rl, read_planner
 from jaxvid.script import Script, Span
 from jaxvid.staging import script_paths, stage
-from jaxvid.typing import Params, UserError
+from jaxvid.typing import Params
 
 logger = logging.getLogger("jaxvid")
-SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
 FAINT = 0.35  # of the greatest weight: places beside it that belong to a span
 
 
@@ -168,18 +167,16 @@ def _words(prompt: str, path: str, start: int, end: int) -> Span:
 
 
 def load(run: str | pathlib.Path | None = None, *, batch: int = 1) -> Screenwriter:
-    """The screenwriter of a run folder, whose planner is in ``planner/``, or of a file of exported
-    weights; None: the one that comes with jaxvid. Raises UserError where there is none."""
+    """The screenwriter of a run folder, whose planner is in ``planner/``, of a tuned one
+    (``RUN/rl_planner``), or of a file of exported weights; None: the one that comes with jaxvid.
+
+    Raises UserError where there is none.
+    """
     path = SHIPPED if run is None else pathlib.Path(run)
     if path.suffix == ".safetensors":
-        params, config = read_weights(path)
-        try:
-            planner_run = configs.from_json(PlannerRun, config)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
-        planner = training.make_planner(planner_run)
-        like = jax.eval_shape(lambda: training.build_planner(planner_run, abstract=True)[1].params)
-        check_weights(path, params, like)
+        planner, params, planner_run = read_planner(path)
+    elif (path / "planner.json").is_file():
+        planner, params, planner_run = load_planner_rl(path)
     else:
         planner, state, planner_run = training.load_planner(path / "planner")
         params = state.ema
@@ -192,6 +189,10 @@ def export(run: str | pathlib.Path, out: str | pathlib.Path) -> pathlib.Path:
 
     Raises UserError where there is no planner, or the file cannot be written.
     """
-    folder = pathlib.Path(run) / "planner"
-    _, state, planner_run = training.load_planner(folder)
-    return write_weights(out, jax.device_get(state.ema), config=configs.to_json(planner_run))
+    path = pathlib.Path(run)
+    if (path / "planner.json").is_file():
+        _, params, planner_run = load_planner_rl(path)
+    else:
+        _, state, planner_run = training.load_planner(path / "planner")
+        params = state.ema
+    return write_weights(out, jax.device_get(params), config=configs.to_json(planner_run))

@@ -37,6 +37,16 @@ class GanState(struct.PyTreeNode):
     critic_opt_state: Any
 
 
+class PlannerRlState(struct.PyTreeNode):
+    """Reinforcement learning of a planner: ``params`` learn, ``reference`` is frozen."""
+
+    step: Leaf
+    params: Params
+    ema: Params
+    opt_state: Any
+    reference: Params
+
+
 class RlState(struct.PyTreeNode):
     """Reinforcement learning: ``params`` of the policy; the generator ``reference`` is frozen.
 
@@ -73,6 +83,12 @@ def init_gan(
         critic_params,
         critic_tx.init(critic_params),
     )
+
+
+def init_planner_rl(params: Params, tx: optax.GradientTransformation) -> PlannerRlState:
+    """The state before the first step: the trained ``params`` are the reference as well."""
+    opt_state = tx.init(params)
+    return PlannerRlState(jnp.int32(0), params, copy(params), opt_state, copy(params))
 
 
 def init_rl(

@@ -150,9 +150,7 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
         config=run.train,
         phases=[loop.Phase(step, run.train.steps)],
         state=state,
-        batches=lambda start, order: _prompts(
-            prompt_source(run, order), run.train.batch_size, start, run.data.threads
-        ),
+        batches=functools.partial(prompt_batches, run),
     )
 
 
@@ -165,13 +163,14 @@ def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRu
         return planner, checkpoints.restore(like)[0], run
 
 
-def _prompts(source: PromptSource, size: int, start: int, threads: int) -> Iterator[HostBatch]:
+def prompt_batches(run: PlannerRun, start: int, order: int) -> Iterator[HostBatch]:
     """Endless batches of prompts from step ``start`` on, made ahead by threads.
 
     A process makes its own rows of the batch over all processes. Kinds of stories take turns.
     """
     import grain
 
+    source, size, threads = prompt_source(run, order), run.train.batch_size, run.data.threads
     share = size // jax.process_count()
     rows = np.arange(share) + jax.process_index() * share
     kinds: tuple[Kind, ...] = ("short",) if source.source == "scenes" else KINDS

@@ -1,4 +1,7 @@
-"""Tunes a trained generator by reinforcement learning: ``python -m train.rl --run runs/NAME``."""
+"""Tunes a trained generator, or planner, by reinforcement learning:
+
+``python -m train.rl --run runs/NAME --preset path | policy | planner``.
+"""
 
 from collections.abc import Sequence
 
@@ -15,10 +18,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jaxvid import parallel
 
         parallel.start()
-        from jaxvid import reinforce
+        from jaxvid import reinforce, reinforce_planner
 
-        reinforce.train_rl(run, folder)
-        reinforce.try_gate(folder)
+        if isinstance(run, config.PlannerRlRun):
+            folder = folder.with_name("rl_planner")
+            reinforce_planner.train_planner_rl(run, folder)
+            reinforce_planner.compare(folder)
+        else:
+            reinforce.train_rl(run, folder)
+            reinforce.try_gate(folder)
 
 
 if __name__ == "__main__":

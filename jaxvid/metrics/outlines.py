@@ -8,10 +8,7 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 
-from jaxvid.outline import Outline, stated
-
-PLACES = ("x", "y")  # what only pictures give as numbers
-TOLERANCE = 1.6  # steps of 1/32: 0.05 of the frame
+from jaxvid.outline import Outline, agree, roles, stated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +22,6 @@ class Score:
     invented: tuple[str, ...]  # read, but not stated or of another value
 
 
-def roles(outline: Outline) -> tuple[tuple[int, ...], ...]:
-    """Which looks are in which take, in the order of their parts."""
-    return tuple(tuple(part.who for part in take.parts) for take in outline.takes)
-
-
 def score(truth: Outline, read: Outline, *, optional: Sequence[str] = ()) -> Score:
     """Compares a read outline with what was stated.
 
@@ -41,17 +33,11 @@ def score(truth: Outline, read: Outline, *, optional: Sequence[str] = ()) -> Sco
         {path: v for path, v in said.items() if path.rpartition("/")[2] not in optional}
         for said in (asked, found)
     )
-    right = tuple(path for path, v in asked.items() if path in found and _same(v, found[path]))
+    right = tuple(path for path, v in asked.items() if path in found and agree(v, found[path]))
     missed = tuple(path for path in asked if path not in right)
     invented = tuple(path for path in found if path not in right)
     exact = not missed and roles(truth) == roles(read)
     return Score(exact, exact and not invented, right, missed, invented)
-
-
-def _same(asked: str, found: str) -> bool:
-    if asked.isdigit() and found.isdigit():
-        return abs(int(asked) - int(found)) <= TOLERANCE
-    return asked == found
 
 
 def summarise(scores: Sequence[Score]) -> dict[str, int | float]:

@@ -292,6 +292,11 @@ def _number_features() -> np.ndarray:
 NUMBER_VF = _number_features()
 
 
+def repeat(prompt: Prompt, times: int) -> Prompt:
+    """Every encoded prompt so many times, side by side."""
+    return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), prompt) if times > 1 else prompt
+
+
 def sample(
     model: Planner,
     params: Params,
@@ -301,17 +306,25 @@ def sample(
     *,
     temperature: float = 1.0,
     top_p: float = 1.0,
+    group: int = 1,
+    index_B: jax.Array | None = None,
 ) -> Sample:
     """Draws outlines token by token from ``ops.automaton.restrict`` of the logits.
 
+    ``group`` of them for each prompt, side by side (N = B x group).
+
     ``temperature`` 0 takes the likeliest token everywhere; log p is then that at temperature 1.
     ``grammar.decode`` accepts all that comes out, and ``losses.tokens.log_probs`` recomputes log p.
-    The draw of an example depends on ``key`` and its place in the batch, not on the batch's size.
+    The draw of an example depends on ``key`` and its ``index`` (its place in the batch, if that is
+    None), not on the batch's size.
     """
     next_state = jnp.asarray(grammar.tables().next_state)
-    B = text_BL.shape[0]
-    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(B))
-    prompt = model.apply({"params": params}, text_BL, image_BHWC, method="read")
+    B = text_BL.shape[0] * group
+    index = jnp.arange(text_BL.shape[0]) if index_B is None else index_B
+    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.repeat(index, group))
+    keys_B = jax.vmap(jax.random.fold_in)(keys_B, jnp.tile(jnp.arange(group), len(index)))
+    prompt: Any = model.apply({"params": params}, text_BL, image_BHWC, method="read")
+    prompt = repeat(prompt, group)
 
     def noise(key: jax.Array, at: jax.Array) -> jax.Array:
         return jax.random.gumbel(jax.random.fold_in(key, at), (grammar.VOCABULARY,))

@@ -1,0 +1,220 @@
+"""From a trained planner to one that is tuned by reinforcement learning: drive, load, compare.
+
+The tuned run stands in ``RUN/rl_planner`` beside ``RUN/planner``, and is loaded as any planner is.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from jaxvid import config as configs
+from jaxvid import grammar, loop, training
+from jaxvid.config import PlannerRlRun, PlannerRun
+from jaxvid.data.prompts import collate
+from jaxvid.data.source import Split
+from jaxvid.data.stories import Story, story
+from jaxvid.io.checkpoint import Checkpoints
+from jaxvid.io.log import say
+from jaxvid.io.media import atomic_write_text
+from jaxvid.io.weights import check_weights, read_weights
+from jaxvid.metrics import outlines
+from jaxvid.metrics.bootstrap import Interval, interval
+from jaxvid.models.planner import Planner, Sample, sample
+from jaxvid.optim import make_optimizer
+from jaxvid.outline import TO, Outline, stated
+from jaxvid.parallel import check_batch_size, compile_function, compile_step, make_mesh
+from jaxvid.rl.plans import PLAN_REWARDS, unrelated
+from jaxvid.staging import stage
+from jaxvid.state import PlannerRlState, init_planner_rl
+from jaxvid.steps.rl_planner import Rehearsal, make_planner_rl_step
+from jaxvid.typing import Params, UserError
+
+SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
+WATCHED = 200  # prompts that the best checkpoint is chosen by
+SEED = 17  # of those; of the comparison another
+BATCH = 50
+
+Read = Callable[[Params, np.ndarray, np.ndarray], Sample]
+
+
+def read_planner(path: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:
+    """The network and the parameters of a file that ``screenwriter.export`` wrote.
+
+    Raises UserError for any other file.
+    """
+    params, config = read_weights(path)
+    try:
+        run = configs.from_json(PlannerRun, config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    like = jax.eval_shape(lambda: training.build_planner(run, abstract=True)[1].params)
+    check_weights(path, params, like)
+    return training.make_planner(run), params, run
+
+
+def _base(run: PlannerRlRun, folder: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:
+    if not run.rl.base:
+        planner, state, base = training.load_planner(folder.parent / "planner")
+        return planner, state.ema, base
+    return read_planner(SHIPPED if run.rl.base == "shipped" else pathlib.Path(run.rl.base))
+
+
+def train_planner_rl(run: PlannerRlRun, folder: pathlib.Path) -> PlannerRlState:
+    """Tunes the planner of ``folder.parent`` in ``folder``; resumes what is there.
+
+    The best checkpoint is chosen by prompts of training's forms that training never showed.
+    """
+    for name in run.rl.rewards:
+        if name not in PLAN_REWARDS:
+            raise UserError(f"no reward {name!r} of plans; use {', '.join(PLAN_REWARDS)}")
+    planner, params, base = _base(run, folder)
+    training.check_run(folder, run)
+    mesh = make_mesh()
+    check_batch_size(run.train.batch_size, mesh)
+    tuning = Rehearsal(planner, make_optimizer(run.optim, run.train.steps), run.rl)
+    make_step = functools.partial(make_planner_rl_step, tuning)
+    step = compile_step(make_step, mesh, backend=run.train.backend)
+    training.open_run(folder, run)
+    atomic_write_text(folder / "planner.json", configs.to_json(base))
+    say(f"rl_planner: rewards {', '.join(run.rl.rewards)}")
+    prompts = dataclasses.replace(base, train=run.train)
+    watched = stories(base, "test", WATCHED, seed=SEED)
+    return loop.run(
+        "rl_planner",
+        folder,
+        config=run.train,
+        phases=[loop.Phase(step, run.train.steps)],
+        state=init_planner_rl(params, tuning.tx),
+        batches=lambda start, order: training.prompt_batches(prompts, start, order + SEED),
+        on_sample=functools.partial(_watch, make_reader(planner), base, watched, run, folder),
+    )
+
+
+def _watch(
+    read: Read,
+    base: PlannerRun,
+    watched: Sequence[Story],
+    run: PlannerRlRun,
+    folder: pathlib.Path,
+    state: PlannerRlState,
+    step: int,
+) -> float:
+    """The share of prompts not wholly right, with half of what was invented; lower is better."""
+    params = jax.tree.map(lambda leaf: leaf.addressable_data(0), state.ema)
+    found = marks(watched, ask(read, params, watched, base))
+    exact, strict = found["exact"].mean(), found["strict"].mean()
+    say(f"rl_planner: step {step}: {exact:.1%} right, {strict:.1%} and nothing else read")
+    score = float(1 - (exact + strict) / 2)
+    kl = _last_kl(folder)
+    if kl > run.rl.kl_budget:
+        raise loop.Enough(
+            f"{kl:.2f} nats a sentence from the reference, over --rl.kl-budget {run.rl.kl_budget}",
+            score=score,
+        )
+    return score
+
+
+def _last_kl(folder: pathlib.Path) -> float:
+    """Of the last step that was logged."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return float(json.loads(lines[-1])["kl"]) if lines else 0.0
+
+
+def stories(run: PlannerRun, split: Split, count: int, *, seed: int) -> list[Story]:
+    """Prompts of words alone, of all kinds and both languages."""
+    length = run.data.text_length
+    return [story(seed, split, i, noise="none", picture=False, length=length) for i in range(count)]
+
+
+def make_reader(planner: Planner) -> Read:
+    """The compiled function that reads BATCH prompts greedily."""
+    key = jax.random.key(0)
+    return compile_function(
+        lambda params, text, image: sample(planner, params, text, image, key, temperature=0.0)
+    )
+
+
+def ask(read: Read, params: Params, asked: Sequence[Story], run: PlannerRun) -> list[Outline]:
+    """What the planner reads out of the prompts."""
+    found: list[Outline] = []
+    for start in range(0, len(asked), BATCH):
+        part = [(s.wording, s.outline, None) for s in asked[start : start + BATCH]]
+        full = part + part[:1] * (BATCH - len(part))
+        batch = collate(full, text_length=run.data.text_length, tokens=grammar.LENGTH)
+        tokens = np.asarray(read(params, batch["text"], batch["image"]).tokens_BS)
+        found += [grammar.decode(tokens_S) for tokens_S in tokens[: len(part)]]
+    return found
+
+
+def marks(asked: Sequence[Story], read: Sequence[Outline]) -> dict[str, np.ndarray]:
+    """Of each prompt 1 or 0: ``exact`` (all that was said is read), ``strict`` (and nothing else),
+    ``related`` (all relations that were said hold in the staged boxes; nan where none was)."""
+    found: dict[str, list[float]] = {"exact": [], "strict": [], "related": []}
+    for n, (said, outline) in enumerate(zip(asked, read, strict=True)):
+        score = outlines.score(said.outline, outline)
+        found["exact"].append(score.exact)
+        found["strict"].append(score.strict)
+        held = float("nan")
+        if relates(said.outline):
+            held = not list(unrelated(said.outline, outline, stage(outline, n)))
+        found["related"].append(held)
+    return {name: np.asarray(values, np.float64) for name, values in found.items()}
+
+
+def relates(outline: Outline) -> bool:
+    """Whether it says how two actors stand to each other."""
+    said = stated(outline).items()
+    return any(path.endswith(("/depth", "/side")) or value in TO for path, value in said)
+
+
+def load_planner_rl(folder: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:
+    """The network, its best parameters and the configuration of a tuned planner.
+
+    Raises UserError where there is none.
+    """
+    path = folder / "planner.json"
+    if not path.is_file():
+        how = "python -m train.rl --preset planner"
+        raise UserError(f"no tuned planner in {folder.parent}; tune one with {how}")
+    base = configs.from_json(PlannerRun, path.read_text(encoding="utf-8"))
+    run = configs.from_json(PlannerRlRun, (folder / "config.json").read_text(encoding="utf-8"))
+    tx = make_optimizer(run.optim, run.train.steps)
+    like = jax.eval_shape(
+        lambda: init_planner_rl(training.build_planner(base, abstract=True)[1].params, tx)
+    )
+    with Checkpoints(folder / "checkpoints", keep=run.train.keep) as checkpoints:
+        state, _ = checkpoints.restore(like, checkpoints.best)
+    return training.make_planner(base), state.ema, base
+
+
+def compare(folder: pathlib.Path, *, prompts: int = 1000) -> dict[str, Interval]:
+    """Reads held-out prompts (forms and combinations that no training showed) by the planner
+    before and after; writes ``gate.json``: the differences with 95 % intervals over prompts, and
+    the share of errors that are gone. Every script is valid: that is the grammar's.
+    """
+    run = configs.from_json(PlannerRlRun, (folder / "config.json").read_text(encoding="utf-8"))
+    planner, before, base = _base(run, folder)
+    _, after, _ = load_planner_rl(folder)
+    read, asked = make_reader(planner), stories(base, "heldout", prompts, seed=SEED + 1)
+    first, then = (marks(asked, ask(read, p, asked, base)) for p in (before, after))
+    found: dict[str, Interval] = {}
+    for name in first:
+        there = ~np.isnan(first[name])
+        if not there.any():
+            continue
+        a, b = first[name][there], then[name][there]
+        found[name] = interval(b - a)
+        gone = (b.mean() - a.mean()) / max(1 - a.mean(), 1e-9)
+        say(
+            f"rl_planner: {name} {a.mean():.1%} -> {b.mean():.1%} of {len(a)} held-out prompts, "
+            f"{found[name].low:+.1%} to {found[name].high:+.1%}; {gone:.0%} of the errors gone"
+        )
+    atomic_write_text(
+        folder / "gate.json", json.dumps({k: v._asdict() for k, v in found.items()}, indent=1)
+    )
+    return found
