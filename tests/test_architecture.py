@@ -37,6 +37,7 @@ FLOORS = {
     "video": 9,
     "metrics": 9,
     "steps": 10,
+    "accounting": 10,
     "assets": 10,
     "animatic": 11,
     "loop": 11,

@@ -44,7 +44,7 @@ def steps(folder: pathlib.Path) -> list[int]:
 
 
 def small(value: float = 0.0) -> PlannerState:
-    w = {"w": jnp.full(3, value)}
+    w = {"w": jnp.full(3, value, jnp.float32)}
     return PlannerState(jnp.int32(0), w, w, ())
 
 
@@ -120,20 +120,6 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: pathlib.Path) -> Non
             assert "configuration" in str(caught.value) and "\n" not in str(caught.value)
         with pytest.raises(UserError, match="no checkpoint 9 in .*has 3"):
             checkpoints.restore(small(), step=9)
-    gc.collect()
-
-
-@ORBAX_LEFTOVERS
-def test_a_truncated_checkpoint_is_a_user_error(tmp_path: pathlib.Path) -> None:
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(3, small(), NOTE)
-    for path in (tmp_path / "3").rglob("*"):
-        if path.is_file():
-            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError) as caught:
-        checkpoints.restore(small())
-    assert "3" in str(caught.value) and "\n" not in str(caught.value)
-    del caught
     gc.collect()
 
 

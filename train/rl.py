@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from jaxvid import cli, config, presets
+from jaxvid.io.lock import one_writer
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -15,10 +16,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jaxvid import parallel
 
         parallel.start()
-        from jaxvid import reinforce
+        with one_writer(folder):
+            from jaxvid import reinforce
 
-        reinforce.train_rl(run, folder)
-        reinforce.try_gate(folder)
+            reinforce.train_rl(run, folder)
+            reinforce.try_gate(folder)
 
 
 if __name__ == "__main__":
