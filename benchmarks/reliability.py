@@ -1,10 +1,9 @@
-"""What a run survives, by doing it: ``python -m benchmarks.reliability``. Prints a table, and writes
-it as JSON.
+"""What a run survives, by doing it; prints a table and writes it as JSON.
 
-    python -m benchmarks.reliability kills --kinds gan planner rl --kills 20   # SIGKILL, half of them inside a save
-    python -m benchmarks.reliability damage                                    # every file of a checkpoint, damaged
-    python -m benchmarks.reliability disk writer                               # a full disk; two writers
-    python -m benchmarks.reliability long --steps 2000                         # memory, compilations, cost of checkpoints
+    python -m benchmarks.reliability kills --kinds gan --kills 20  # SIGKILL, half in a save
+    python -m benchmarks.reliability damage         # every file of a checkpoint, damaged
+    python -m benchmarks.reliability disk writer    # a full disk; two writers
+    python -m benchmarks.reliability long           # memory, compilations, cost of checkpoints
 
 The trainings are those of the scripts, with the smallest networks, each in a process of its own.
 """
@@ -53,7 +52,7 @@ class Options:
 
 
 def child(kind: str, folder: str, steps: int, every: int, width: int = 16) -> None:
-    """Trains in ``folder``, as the script of that kind does, and prints the final state's digest."""
+    """Trains in ``folder``, as the script of that kind does, and prints the final digest."""
     from jaxvid import cli, parallel
 
     with cli.user_errors():
@@ -115,7 +114,6 @@ class Training:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        self.lines += []
         for line in self.process.stdout:
             self.lines.append(line.rstrip())
 
@@ -227,7 +225,7 @@ def kills(
 
 
 def harm(path: pathlib.Path, how: str, rng: random.Random) -> bool:
-    """Damages a file: deleted, halved, zeroed, or flipped (a bit); whether that changed anything."""
+    """Damages a file: deleted, halved, zeroed, or a bit flipped; whether that changed it."""
     before = path.read_bytes()
     if how == "deleted":
         path.unlink()

@@ -32,6 +32,7 @@ SCORE = "score"  # name of the metric by which the best checkpoint is kept; lowe
 FORMAT = 1  # of the note; 0 had neither number nor manifest, and is still read
 FAILURES = 3  # saves in a row that may fail: the last of them ends the run
 FRESH = 60.0  # seconds for which a step that was found whole is not read through again
+LEGIBLE = ("_CHECKPOINT_METADATA", "metrics/metrics", "note/metadata")  # JSON in a step's folder
 UNFINISHED = ".orbax-checkpoint-tmp"  # in the names of folders that Orbax has not committed
 
 
@@ -239,7 +240,10 @@ class Checkpoints:
                     "checkpoint %d in %s has no manifest, so its bytes cannot be checked",
                     *(step, self.folder),
                 )
-        except (manifest.Damaged, OSError) as error:
+                for name in LEGIBLE:  # without these Orbax cannot even be asked
+                    if (path := folder / name).exists():
+                        json.loads(path.read_bytes())
+        except (manifest.Damaged, OSError, ValueError) as error:
             self._bad[step] = str(error)
             logger.warning("checkpoint %d in %s is damaged: %s", step, self.folder, error)
             return False
