@@ -13,7 +13,6 @@ import functools
 import json
 import os
 import pathlib
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -197,8 +196,12 @@ def matrix_rate() -> float:
 
 def _peak_memory() -> dict[str, int]:
     """Bytes at most: of the process, and of the first device where it tells."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    found = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    found = {"host": 0}
+    with contextlib.suppress(ModuleNotFoundError):  # not on Windows
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        found["host"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     stats = jax.local_devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         found["device"] = int(stats["peak_bytes_in_use"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 
 import jax
@@ -22,6 +23,7 @@ from jaxvid.config import (
 )
 from jaxvid.data.loader import Batches
 from jaxvid.data.source import open_source
+from jaxvid.io.checkpoint import tree_digest
 from jaxvid.parallel import CompiledStep, compile_step, make_mesh, place_batch, replicate
 from jaxvid.state import GanState
 from jaxvid.steps import gan as gan_step
@@ -174,6 +176,38 @@ def test_bad_numbers_leave_the_state_bit_for_bit(batch: HostBatch, one_device: t
     assert float(metrics["skipped"]) == 1 and not np.isfinite(float(metrics["g_gradient"]))
     for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(start), strict=True):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_a_poisoned_gradient_or_loss_leaves_the_state_bit_for_bit(batch: HostBatch) -> None:
+    """One number in what is averaged over devices: the critics' gradient, the generator's, a loss,
+    a moment of the signals; then a condition of the data; then none. One program for all.
+    """
+    generator = dataclasses.replace(RUN.generator, latent=0)
+    loss = dataclasses.replace(RUN.loss, augment=0.0, mismatch=0.0, penalty="none")
+    run = dataclasses.replace(RUN, generator=generator, loss=loss)
+    nets, start = training.build_gan(run, batch)
+
+    @jax.jit
+    def step(state, batch, which, bad):  # type: ignore[no-untyped-def]
+        calls = itertools.count()
+
+        def poison(tree):  # type: ignore[no-untyped-def]
+            leaves, structure = jax.tree.flatten(tree)
+            leaves[-1] = leaves[-1] + jnp.where(which == next(calls), bad, 0.0)
+            return jax.tree.unflatten(structure, leaves)
+
+        make = functools.partial(gan_step.make_gan_step, training.make_game(run, nets))
+        return make(reduce=poison)(state, batch, jax.random.key(0))
+
+    for which, bad in ((0, np.nan), (1, np.nan), (1, np.inf), (2, np.nan), (3, np.inf)):
+        after, metrics = step(start, device(batch), which, bad)
+        assert float(metrics["skipped"]) == 1, which
+        assert tree_digest(after) == tree_digest(start), which
+    spoilt = {**batch, "times": np.full_like(batch["times"], np.nan)}
+    assert tree_digest(step(start, device(spoilt), 9, 0.0)[0]) == tree_digest(start)
+    after, metrics = step(start, device(batch), 9, np.nan)
+    assert float(metrics["skipped"]) == 0 and int(after.step) == 1
+    assert tree_digest(after.critic_params) != tree_digest(start.critic_params)
 
 
 def test_motion_is_read_from_each_frame_and_moves_it(batch: HostBatch) -> None:

@@ -60,8 +60,10 @@ def locked(train: Callable[..., R]) -> Callable[..., R]:
 
 def _open(folder: pathlib.Path) -> int:
     """The locked file's number."""
-    import fcntl
-
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # not on Windows
+        fcntl = None  # type: ignore[assignment]
     path = folder / NAME
     while True:
         try:
@@ -71,6 +73,8 @@ def _open(folder: pathlib.Path) -> int:
             raise UserError(
                 f"cannot write to {folder}: {error.strerror}; choose another --run"
             ) from None
+        if fcntl is None:
+            return file
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
