@@ -36,6 +36,14 @@ LEGIBLE = ("_CHECKPOINT_METADATA", "metrics/metrics", "note/metadata")  # JSON i
 UNFINISHED = ".orbax-checkpoint-tmp"  # in the names of folders that Orbax has not committed
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Orbax logs whole tracebacks of what is reported here in a line."""
+    return "orbax" not in record.pathname
+
+
+logging.getLogger("absl").addFilter(_is_news)
+
+
 class Checkpoints:
     """The checkpoints in one folder; use it as a context, leaving it waits for the last write.
 
