@@ -112,14 +112,14 @@ class Export:
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Turns a UserError into its line on stderr and exit code 2."""
+    """Turns a UserError into its line on stderr and its exit code (2, unless it says another)."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("jaxvid").setLevel(logging.INFO)
     try:
         yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(error.code) from None
     except BrokenPipeError:
         raise SystemExit(141) from None
 

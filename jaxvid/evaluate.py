@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvid import examine, judge
+from jaxvid import accounting, examine, judge
 from jaxvid._version import __version__
 from jaxvid.data.render import render
 from jaxvid.data.scenes import caption, sample_script
@@ -89,7 +89,7 @@ def evaluate(
     write_report(
         run / "report.html",
         title=f"jaxvid: {run.name}",
-        facts=facts,
+        facts=facts | accounting.facts(run / "gan"),
         sections=[part.section for part in parts.values()],
         rows=[row for part in parts.values() for row in part.rows],
         curves=read_curves(run / "gan" / "metrics.jsonl", CURVES),

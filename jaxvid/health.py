@@ -83,12 +83,16 @@ class Monitor:
 
     def __init__(self, window: int = 50) -> None:
         self._rows: collections.deque[dict[str, float]] = collections.deque(maxlen=window)
+        self._first: float | None = None
         self._best = np.inf
         self._known: set[str] = set()
 
     def watch(self, values: dict[str, float]) -> list[Finding]:
-        """Takes in the metrics of a step; the troubles that it began."""
-        if "mse" not in values or not np.isfinite(values["mse"]):
+        """Takes in the metrics of a step; the troubles that it began.
+
+        The error is ``mse``, or ``loss`` where there is none: a planner's, never negative.
+        """
+        if not np.isfinite(values.get("mse", values.get("loss", np.nan))):
             return []
         self._rows.append(values)
         if len(self._rows) < (self._rows.maxlen or 0):
@@ -103,10 +107,14 @@ class Monitor:
         return float(np.mean(values)) if len(values) == len(self._rows) else None
 
     def _judge(self) -> list[Finding]:
-        error = self._mean("mse") or 0.0
+        error, least = self._mean("mse"), 0.02  # of pixels in 0..1
+        if error is None:
+            error = self._mean("loss") or 0.0
+            self._first = error if self._first is None else self._first
+            least = self._first / 2
         self._best = min(self._best, error)
         found = []
-        if error > 4 * self._best and error > 0.02:
+        if error > 4 * self._best and error > least:
             text = f"the error grew to {error / self._best:.0f} times its best; lower --optim.lr"
             found.append(Finding("explosion", text, severe=True))
         right, gap = self._mean("sign_accuracy"), self._mean("gap")

@@ -19,10 +19,12 @@ from typing import Any
 
 import jax
 
+from jaxvid import health
 from jaxvid._version import __version__
+from jaxvid.accounting import Account
 from jaxvid.config import TrainConfig
-from jaxvid.health import Monitor
 from jaxvid.io.checkpoint import Checkpoints
+from jaxvid.io.lock import one_writer
 from jaxvid.io.log import RunLog, say
 from jaxvid.parallel import CompiledStep, prefetch, replicate
 from jaxvid.typing import HostBatch, Metrics, UserError
@@ -71,6 +73,8 @@ def run(
     """
     first = jax.device_get(state)  # steps donate theirs, and a run may go back to its beginning
     with contextlib.ExitStack() as stack:
+        stack.enter_context(one_writer(folder))
+        account = Account(folder)
         scored = on_sample is not None
         checkpoints = stack.enter_context(
             Checkpoints(folder / "checkpoints", keep=config.keep, scored=scored)
@@ -80,15 +84,18 @@ def run(
         while True:
             state, key = replicate((first, jax.random.key(config.seed)), mesh)
             start, order = 0, back
-            if checkpoints.latest is not None:
-                state, start, note = _resume(name, checkpoints, state)
+            with account.part("checkpoint"):
+                resumed = checkpoints.latest is not None
+                if resumed:
+                    state, start, note = _resume(name, checkpoints, state)
+            if resumed:
                 order = max(order, int(note.get("order", 0)) + (1 if back else 0))
                 if ended := note.get("ended"):
                     say(f"{name}: ended at step {start}: {ended}")
                     return state
             if start >= config.steps:
                 return state
-            drive = _Drive(name, folder, config, phases, checkpoints, on_sample, stop)
+            drive = _Drive(name, folder, config, phases, checkpoints, account, on_sample, stop)
             try:
                 return drive(state, key, start, order, batches)
             except _GoBack as lost:
@@ -110,10 +117,11 @@ class _Drive:
     config: TrainConfig
     phases: list[Phase]
     checkpoints: Checkpoints
+    account: Account
     on_sample: Hook | None
     stop: list[int]
     skipped: int = 0  # steps in a row
-    monitor: Monitor = dataclasses.field(default_factory=Monitor)
+    monitor: health.Monitor = dataclasses.field(default_factory=health.Monitor)
 
     def __call__(
         self,
@@ -123,41 +131,79 @@ class _Drive:
         order: int,
         batches: Callable[[int, int], Iterator[HostBatch]],
     ) -> Any:
-        config, stop, mesh = self.config, self.stop, self.phases[0].step.mesh
+        config, account, mesh = self.config, self.account, self.phases[0].step.mesh
         stream = prefetch(batches(start, order), mesh)
-        with _open_log(self.name, self.folder, config, start) as log:
+        with self._open_log(start) as log:
+            account.lost(start, log.dropped)
             pending: tuple[int, Metrics] | None = None
             for step in range(start, config.steps):
-                batch = next(stream)
+                with account.part("data"):
+                    batch = next(stream)
                 phase = next(p for p in self.phases if step < p.until)
                 if not phase.step.compiled(batch):  # a new phase, or batches of another shape
                     say(f"{self.name}: compiling")
-                    _announce(self.name, phase.step.compile(state, batch, key))
-                with jax.transfer_guard_device_to_host("disallow"):
+                    with account.part("compile"):
+                        _announce(self.name, phase.step.compile(state, batch, key))
+                with account.step(step + 1), jax.transfer_guard_device_to_host("disallow"):
                     state, metrics = phase.step(state, batch, key)
+                account.count(phase.step.flops)
                 self._record(log, pending)
                 pending = (step + 1, metrics)
                 done, last = step + 1, step + 1 == config.steps
-                if not (stop or last or done % config.sample_every == 0 or _due(done, config)):
+                due = self.stop or last or done % config.checkpoint_every == 0
+                if not (due or done % config.sample_every == 0):
                     continue
                 self._record(log, pending)  # before a save: nothing that is lost is ever saved
                 pending = None
-                score, ended = None, ""
-                if self.on_sample and (last or done % config.sample_every == 0):
-                    try:
-                        score = self.on_sample(state, done)
-                    except Enough as enough:
-                        score, ended = enough.score, str(enough)
-                if stop or last or ended or _due(done, config):
-                    note = _note() | {"order": order} | ({"ended": ended} if ended else {})
-                    self.checkpoints.save(done, state, note, score=score)
-                if ended:
-                    say(f"{self.name}: ended at step {done}: {ended}")
+                if self._pause(log, state, done, order):
                     return state
-                if stop:
-                    say(f"{self.name}: stopped at step {done}; the same command goes on from there")
-                    raise SystemExit(128 + stop[0])
         return state
+
+    def _pause(self, log: RunLog, state: Any, done: int, order: int) -> bool:
+        """Samples and saves where that is due after step ``done``; whether the run ends there."""
+        config, last = self.config, done == self.config.steps
+        score, ended = None, ""
+        if self.on_sample and (last or done % config.sample_every == 0):
+            try:
+                with self.account.part("sample"):
+                    score = self.on_sample(state, done)
+            except Enough as enough:
+                score, ended = enough.score, str(enough)
+        if self.stop or last or ended or done % config.checkpoint_every == 0:
+            note = _note() | {"order": order} | ({"ended": ended} if ended else {})
+            with self.account.part("checkpoint"):
+                log.flush()
+                self.checkpoints.save(done, state, note, score=score)
+                if self.stop or last or ended:
+                    self.checkpoints.wait()
+            self.account.write()
+        if ended:
+            say(f"{self.name}: ended at step {done}: {ended}")
+        elif self.stop:
+            at = self.checkpoints.latest or 0
+            say(f"{self.name}: stopped at step {done}; the same command goes on from step {at}")
+            raise SystemExit(128 + self.stop[0])
+        if last or ended:
+            self.account.close(self.name)
+        return bool(ended)
+
+    def _open_log(self, start: int) -> RunLog:
+        return RunLog(
+            self.folder,
+            name=self.name,
+            start=start,
+            steps=self.config.steps,
+            log_every=self.config.log_every,
+            batch_size=self.config.batch_size,
+            tensorboard=self.config.tensorboard,
+            past=self._watch,  # so that it knows what an uninterrupted run would
+        )
+
+    def _watch(self, values: dict[str, float]) -> list[health.Finding]:
+        """Takes in the metrics of a step; the troubles that it began."""
+        bad = values.get("skipped") or not all(map(math.isfinite, values.values()))
+        self.skipped = self.skipped + 1 if bad else 0
+        return self.monitor.watch(values)
 
     def _record(self, log: RunLog, pending: tuple[int, Metrics] | None) -> None:
         """Logs the metrics of a step; raises _GoBack where they say that the run is lost."""
@@ -165,43 +211,26 @@ class _Drive:
             return
         step, metrics = pending
         values = {key: float(value) for key, value in sorted(jax.device_get(metrics).items())}
-        log.metrics(step, values)
+        log.metrics(step, values, self.account.live())
+        findings = self._watch(values)
         bad = [key for key, value in values.items() if not math.isfinite(value)]
-        self.skipped = self.skipped + 1 if bad or values.get("skipped") else 0
         if self.skipped == 1:
             say(f"{self.name}: step {step}: {bad[0] if bad else 'a weight'} is not finite; skipped")
         if self.skipped >= self.config.skips:
             raise _GoBack(f"step {step} is the {self.skipped}th in a row that is not finite")
-        for finding in self.monitor.watch(values):
+        for finding in findings:
             say(f"{self.name}: step {step}: {finding.text}")
             if finding.severe:
                 raise _GoBack(f"step {step}: {finding.text}")
 
 
-def _due(done: int, config: TrainConfig) -> bool:
-    return done % config.checkpoint_every == 0
-
-
 def _resume(name: str, checkpoints: Checkpoints, like: Any) -> tuple[Any, int, dict[str, Any]]:
-    """The newest state, the step it was saved at, and its note."""
-    at = checkpoints.latest
-    assert at is not None
-    state, note = checkpoints.restore(like, at)
+    """The newest good state, the step it was saved at, and its note."""
+    state, note = checkpoints.restore(like)
+    at = checkpoints.latest or 0
     _compare(note)
     say(f"{name}: resuming at step {at}")
     return state, at, note
-
-
-def _open_log(name: str, folder: pathlib.Path, config: TrainConfig, start: int) -> RunLog:
-    return RunLog(
-        folder,
-        name=name,
-        start=start,
-        steps=config.steps,
-        log_every=config.log_every,
-        batch_size=config.batch_size,
-        tensorboard=config.tensorboard,
-    )
 
 
 def _announce(name: str, costs: dict[str, float]) -> None:

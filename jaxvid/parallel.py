@@ -21,6 +21,7 @@ from jaxvid.typing import Batch, HostBatch, Metrics, Step, UserError
 
 logger = logging.getLogger("jaxvid")
 _compile_seconds: list[float] = []
+_programs: collections.Counter[str] = collections.Counter()  # compiled, by the function's name
 
 # XLA's CPU runtime of these versions runs each convolution on one core; with the flag it uses all
 # (measured 0.35 -> 0.93 of PyTorch for a whole GAN step). An unknown flag aborts the process, so it
@@ -52,14 +53,21 @@ def start(cache: bool = True) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def _count_compile(event: str, duration_secs: float, **_: str | int) -> None:
+def _count_compile(event: str, duration_secs: float, **about: str | int) -> None:
     if event.endswith(("backend_compile_duration", "jaxpr_to_mlir_module_duration")):
         _compile_seconds[0] += duration_secs
+    if event.endswith("backend_compile_duration"):
+        _programs[str(about.get("fun_name", "unknown"))] += 1
 
 
 def compile_seconds() -> float:
     """Seconds that XLA has spent compiling in this program since ``start``."""
     return sum(_compile_seconds)
+
+
+def programs() -> dict[str, int]:
+    """How many programs XLA has compiled since ``start``, or taken from the cache, by name."""
+    return dict(_programs)
 
 
 def cache_folder() -> pathlib.Path:
@@ -118,6 +126,8 @@ class CompiledStep:
         self.mesh = mesh
         self._function = function
         self._programs: dict[tuple[Any, ...], Any] = {}  # by the shapes of the batch
+        self._flops: dict[tuple[Any, ...], float] = {}
+        self.flops = 0.0  # of the step called last, on one device, by XLA's count
 
     def compiled(self, batch: Batch) -> bool:
         """Whether there is a program for a batch of these shapes."""
@@ -130,13 +140,16 @@ class CompiledStep:
         seconds = time.monotonic() - began
         self._programs[_shapes(batch)] = program
         costs, memory = program.cost_analysis() or {}, program.memory_analysis()
+        self._flops[_shapes(batch)] = float(costs.get("flops", 0.0))
         size = 0.0
         if memory is not None:
             size = float(memory.argument_size_in_bytes + memory.temp_size_in_bytes)
         return {"seconds": seconds, "flops": float(costs.get("flops", 0.0)), "bytes": size}
 
     def __call__(self, state: Any, batch: Batch, key: jax.Array) -> tuple[Any, Metrics]:
-        return self._programs.get(_shapes(batch), self._function)(state, batch, key)
+        shapes = _shapes(batch)
+        self.flops = self._flops.get(shapes, 0.0)
+        return self._programs.get(shapes, self._function)(state, batch, key)
 
 
 def _shapes(batch: Batch) -> tuple[Any, ...]:

@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvid import accounting, loop, training
 from jaxvid import config as configs
-from jaxvid import loop, training
 from jaxvid.config import GanRun, RlRun
 from jaxvid.data.loader import Batches
 from jaxvid.data.source import Source, open_source
 from jaxvid.gate import Gate, Verdict, sections, table, without_policy
 from jaxvid.io.checkpoint import Checkpoints
+from jaxvid.io.lock import locked
 from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text, write_video
 from jaxvid.io.report import Film, Row, read_curves, write_report
@@ -199,6 +200,7 @@ def _base(run: RlRun, folder: pathlib.Path) -> tuple[Trained, GanRun]:
     return Trained(params, training.fresh_critics(base)), base
 
 
+@locked
 def train_rl(run: RlRun, folder: pathlib.Path) -> RlState:
     """Tunes the generator of ``folder.parent`` in ``folder``; resumes what is there."""
     trained, base = _base(run, folder)
@@ -258,7 +260,7 @@ def load_rl(folder: pathlib.Path, *, best: bool = True) -> tuple[Nets, Params, G
     run = configs.from_json(RlRun, (folder / "config.json").read_text(encoding="utf-8"))
     nets = training.make_nets(tuned)
     like = jax.eval_shape(lambda: _abstract(tuned, run, nets))
-    with Checkpoints(folder / "checkpoints", keep=run.train.keep) as checkpoints:
+    with Checkpoints(folder / "checkpoints", alone=True) as checkpoints:
         at = checkpoints.best if best else checkpoints.latest
         state, _ = checkpoints.restore(like, at)
     return nets, state.reference | {"policy": state.ema}, tuned
@@ -312,7 +314,8 @@ def try_gate(
     write_report(
         folder / "report.html",
         title=f"jaxvid: {folder.parent.name}, tuned",
-        facts={"algorithm": run.rl.algorithm, "rewards": ", ".join(run.rl.rewards)},
+        facts={"algorithm": run.rl.algorithm, "rewards": ", ".join(run.rl.rewards)}
+        | accounting.facts(folder),
         sections=sections(verdict),
         rows=rows,
         curves=read_curves(folder / "metrics.jsonl", curves),

@@ -18,6 +18,7 @@ from jaxvid.data.loader import Batches, make_loader
 from jaxvid.data.prompts import Kind, PromptSource
 from jaxvid.data.source import Example, Source, open_source
 from jaxvid.io.checkpoint import Checkpoints
+from jaxvid.io.lock import locked
 from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text, write_grid
 from jaxvid.io.weights import check_weights, read_weights
@@ -137,6 +138,7 @@ def planner_step(run: PlannerRun, planner: Planner) -> CompiledStep:
     return compile_step(make_step, mesh, backend=run.train.backend)
 
 
+@locked
 def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
     """Trains the planner in ``folder``; resumes what is there."""
     check_run(folder, run)
@@ -159,7 +161,7 @@ def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRu
     run = _read(PlannerRun, folder, "planner", "python -m train.planner")
     like = jax.eval_shape(lambda: build_planner(run, abstract=True)[1])
     planner = make_planner(run)
-    with Checkpoints(folder / "checkpoints", keep=run.train.keep, scored=False) as checkpoints:
+    with Checkpoints(folder / "checkpoints", scored=False, alone=True) as checkpoints:
         return planner, checkpoints.restore(like)[0], run
 
 
@@ -285,6 +287,7 @@ def batches(
     )
 
 
+@locked
 def train_gan(run: GanRun, folder: pathlib.Path, *, source: Source | None = None) -> GanState:
     """Trains generator and critics in ``folder``; resumes what is there.
 
@@ -316,7 +319,7 @@ def train_gan(run: GanRun, folder: pathlib.Path, *, source: Source | None = None
 def load_gan(folder: pathlib.Path) -> tuple[Nets, GanState, GanRun]:
     """The networks and the newest state of a run folder. Raises UserError where there is none."""
     run = _read(GanRun, folder, "generator", "python -m train.quickstart or train.gan")
-    with Checkpoints(folder / "checkpoints", keep=run.train.keep) as checkpoints:
+    with Checkpoints(folder / "checkpoints", alone=True) as checkpoints:
         return make_nets(run), checkpoints.restore(_shapes(run))[0], run
 
 

@@ -41,4 +41,10 @@ Step = Callable[[Any, Batch, jax.Array], tuple[Any, Metrics]]  # (state, batch, 
 
 
 class UserError(Exception):
-    """Bad input. The message is one line that names the fix; commands print it and exit with 2."""
+    """Bad input. The message is one line that names the fix; commands print it and exit with
+    ``code``: 2, or one of sysexits.h where a program that starts others may want to know.
+    """
+
+    def __init__(self, text: str = "", *, code: int = 2) -> None:
+        super().__init__(text)
+        self.code = code

@@ -37,6 +37,7 @@ FLOORS = {
     "video": 9,
     "metrics": 9,
     "steps": 10,
+    "accounting": 10,
     "assets": 10,
     "animatic": 11,
     "loop": 11,
@@ -137,7 +138,7 @@ def test_package_budget() -> None:
     # What people say in a language is a list that grows with every wording: counted apart.
     words = [path for path in FILES if path.name.startswith(("english", "chinese"))]
     code = [path for path in FILES if path not in words]
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in code) <= 16_500
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in code) <= 17_100
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in words) <= 3_600
 
 

@@ -1,7 +1,11 @@
 """Laws of checkpoints: what is saved comes back bit for bit; the latest and the best are kept."""
 
+import contextlib
 import gc
 import pathlib
+import resource
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -12,6 +16,7 @@ from flax import struct
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxvid.config import OptimConfig
+from jaxvid.io import checkpoint
 from jaxvid.io.checkpoint import Checkpoints, tree_digest
 from jaxvid.optim import make_optimizer
 from jaxvid.state import PlannerState, init_planner
@@ -19,6 +24,7 @@ from jaxvid.typing import UserError
 
 # A restore that fails leaves coroutines behind, which complain when they are collected.
 ORBAX_LEFTOVERS = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+GOLDEN = pathlib.Path(__file__).parent / "golden"
 NOTE = {"data": {"position": 12, "seed": 3}, "versions": "jax 0", "done": False}
 
 
@@ -44,7 +50,7 @@ def steps(folder: pathlib.Path) -> list[int]:
 
 
 def small(value: float = 0.0) -> PlannerState:
-    w = {"w": jnp.full(3, value)}
+    w = {"w": jnp.full(3, value, jnp.float32)}
     return PlannerState(jnp.int32(0), w, w, ())
 
 
@@ -118,22 +124,178 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: pathlib.Path) -> Non
             with pytest.raises(UserError) as caught:
                 checkpoints.restore(like)
             assert "configuration" in str(caught.value) and "\n" not in str(caught.value)
+        with pytest.raises(UserError, match=r"params.w has shape \(3,\), here \(4,\)"):
+            checkpoints.restore(wider)
+        with pytest.raises(UserError, match="params.b is missing"):
+            checkpoints.restore(more)
+        with pytest.raises(UserError, match="params.w is not known here"):
+            checkpoints.restore(fewer)
         with pytest.raises(UserError, match="no checkpoint 9 in .*has 3"):
             checkpoints.restore(small(), step=9)
     gc.collect()
 
 
-@ORBAX_LEFTOVERS
-def test_a_truncated_checkpoint_is_a_user_error(tmp_path: pathlib.Path) -> None:
+def test_types_are_converted_only_when_asked_for(tmp_path: pathlib.Path) -> None:
+    """Orbax would cast in silence: int32 16777217 to float32 is another number."""
+    state = small().replace(params={"n": jnp.int32(2**24 + 1)})
+    like = small().replace(params={"n": jnp.float32(0)})
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(3, small(), NOTE)
-    for path in (tmp_path / "3").rglob("*"):
+        checkpoints.save(1, state, NOTE)
+        with pytest.raises(UserError, match="params.n is int32, here float32"):
+            checkpoints.restore(like)
+        assert checkpoints.restore(like, cast=True)[0].params["n"] == 2**24
+
+
+def three(folder: pathlib.Path, keep: int = 3) -> None:
+    with Checkpoints(folder, keep=keep) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(step, small(step), NOTE, score=float(step))
+
+
+def spoil(folder: pathlib.Path) -> None:
+    """Flips a bit of the largest file."""
+    path = max(
+        (p for p in folder.rglob("*") if p.is_file() and p.parent != folder),
+        key=lambda p: (p.stat().st_size, p),
+    )
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+
+
+def everything(folder: pathlib.Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }  # fmt: skip
+
+
+def test_damaged_steps_are_named_and_moved_aside(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "checkpoints"
+    three(folder)
+    spoil(folder / "3")
+    before = everything(folder)
+    with Checkpoints(folder, alone=True) as reader:  # a reader takes the good one, moves nothing
+        assert reader.latest == 2 and reader.best == 1
+        assert reader.restore(small())[0].params["w"][0] == 2
+        with pytest.raises(UserError, match="no checkpoint 3"):
+            reader.restore(small(), 3)
+    assert everything(folder) == before and not (tmp_path / "quarantine").exists()
+    spoil(folder / "1")  # the best
+    with Checkpoints(folder, keep=3) as checkpoints:
+        assert checkpoints.latest == 2 and checkpoints.best == 2
+        assert checkpoints.restore(small())[0].params["w"][0] == 2
+        checkpoints.save(3, small(33), NOTE)
+        assert checkpoints.restore(small())[0].params["w"][0] == 33
+    assert (tmp_path / "quarantine" / "3").is_dir()
+    assert "checkpoint 3" in caplog.text and "holds other bytes" in caplog.text
+
+
+def test_where_none_is_good_nothing_is_touched(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "checkpoints"
+    three(folder, keep=2)
+    for step in (1, 2, 3):  # the best and the latest two
+        spoil(folder / str(step))
+    before = everything(folder)
+    for alone in (False, True, False):
+        with pytest.raises(UserError, match=r"3 \(.*start anew") as caught:
+            Checkpoints(folder, alone=alone)
+        assert caught.value.code == 65
+    assert everything(folder) == before and not (tmp_path / "quarantine").exists()
+
+
+@ORBAX_LEFTOVERS
+def test_without_a_manifest_a_step_is_taken_if_it_can_be_read(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "checkpoints"
+    three(folder)
+    (folder / "3" / "manifest.json").unlink()
+    with Checkpoints(folder) as checkpoints:
+        assert checkpoints.restore(small())[0].params["w"][0] == 3
+    assert "checkpoint 3" in caplog.text and "no manifest" in caplog.text
+    for path in (folder / "3").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError) as caught:
-        checkpoints.restore(small())
-    assert "3" in str(caught.value) and "\n" not in str(caught.value)
-    del caught
+    with Checkpoints(folder) as checkpoints:
+        assert checkpoints.restore(small())[0].params["w"][0] == 2
+    assert (tmp_path / "quarantine" / "3").is_dir()
+    gc.collect()
+
+
+def golden() -> PlannerState:
+    """What is in ``golden/checkpoint_N.zip``, N being the format of checkpoints:
+
+    ``Checkpoints(folder).save(7, golden(), {"order": 1, "jax": "0.10.2"}, score=0.5)`` by the code
+    that wrote that format, zipped by ``shutil.make_archive``.
+    """
+    w = jnp.arange(6, dtype=jnp.float32).reshape(2, 3) / 7
+    params = {"w": w, "b": jnp.asarray([jnp.pi, -0.0, 1e-40], jnp.bfloat16)}
+    return PlannerState(jnp.int32(7), params, {"w": w * 2}, ({"count": jnp.int32(7)}, ()))
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.zip")), ids=lambda path: path.stem)
+def test_older_formats_are_read(tmp_path: pathlib.Path, path: pathlib.Path) -> None:
+    shutil.unpack_archive(path, tmp_path)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == checkpoints.best == 7
+        state, note = checkpoints.restore(blank(golden()))
+    assert tree_digest(state) == tree_digest(golden())
+    assert note == {"order": 1, "jax": "0.10.2"}
+
+
+def test_newer_formats_are_refused(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "FORMAT", 99)
+    three(tmp_path)
+    monkeypatch.undo()
+    with Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(UserError, match="format 99, newer than 1; update jaxvid"):
+            checkpoints.restore(small())
+    assert steps(tmp_path) == [1, 2, 3]  # it is not damaged
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process may grow beyond 20 kB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@ORBAX_LEFTOVERS
+def test_a_full_disk_is_reported_and_leaves_the_earlier_steps(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def large(seed: int) -> PlannerState:
+        w = {"w": jnp.asarray(np.random.default_rng(seed).normal(size=50_000), jnp.float32)}
+        return small().replace(params=w)
+
+    with pytest.raises(UserError, match="newest is 1; free space") as caught:
+        with Checkpoints(tmp_path) as checkpoints:
+            checkpoints.save(1, large(1), NOTE)
+            checkpoints.wait()
+            with full_disk():
+                for step in (2, 3):
+                    checkpoints.save(step, large(step), NOTE)  # goes on
+                    checkpoints.wait()
+                    assert checkpoints.latest == 1 and steps(tmp_path) == [1]
+                    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+                checkpoints.save(4, large(4), NOTE)
+                checkpoints.wait()
+    assert caught.value.code == 74
+    assert "Traceback" not in caplog.text
+    assert caplog.text.count("WAS NOT SAVED") == 3 and "failure 3 of 3" in caplog.text
+    with Checkpoints(tmp_path) as checkpoints:
+        assert tree_digest(checkpoints.restore(blank(large(0)))[0]) == tree_digest(large(1))
+        checkpoints.save(4, large(4), NOTE)
+        assert checkpoints.latest == 4
+    with pytest.raises(UserError, match="newest is 4"):  # the last save of a run counts alone
+        with full_disk(), Checkpoints(tmp_path) as checkpoints:
+            checkpoints.save(5, large(5), NOTE)
     gc.collect()
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 
 import jax
@@ -22,11 +23,12 @@ from jaxvid.config import (
 )
 from jaxvid.data.loader import Batches
 from jaxvid.data.source import open_source
+from jaxvid.io.checkpoint import tree_digest
 from jaxvid.parallel import CompiledStep, compile_step, make_mesh, place_batch, replicate
 from jaxvid.state import GanState
 from jaxvid.steps import gan as gan_step
 from jaxvid.steps.sample import make_sampler, to_bytes
-from jaxvid.typing import HostBatch, UserError
+from jaxvid.typing import Batch, HostBatch, Metrics, Params, Reduce, Step, UserError
 
 B, T, R = 8, 4, 8
 RUN = GanRun(
@@ -44,16 +46,35 @@ RUN = GanRun(
 @pytest.fixture(scope="module")
 def batch() -> HostBatch:
     source = open_source(RUN.data, split="train")
-    return Batches(source, batch_size=B, seed=0, text_length=RUN.data.text_length)[0]
+    batch = Batches(source, batch_size=B, seed=0, text_length=RUN.data.text_length)[0]
+    return {**batch, "poison": np.full(B, -1, np.int32)}  # which mean is spoilt, see ``poisonable``
 
 
 def device(batch: HostBatch) -> dict[str, jax.Array]:
     return {name: jnp.asarray(value) for name, value in batch.items()}
 
 
+def poisonable(game: gan_step.Game, *, reduce: Reduce = lambda tree: tree) -> Step:
+    """The step, but for a NaN in the n-th tree that it averages over devices, by ``poison``."""
+
+    def step(state: GanState, batch: Batch, key: jax.Array) -> tuple[GanState, Metrics]:
+        calls = itertools.count()
+
+        def spoil(tree: Params) -> Params:
+            leaves, structure = jax.tree.flatten(tree)
+            spoilt = batch["poison"][0] == next(calls)
+            leaves[-1] = jnp.where(spoilt, jnp.nan, leaves[-1])
+            return reduce(jax.tree.unflatten(structure, leaves))
+
+        clean = {name: value for name, value in batch.items() if name != "poison"}
+        return gan_step.make_gan_step(game, reduce=spoil)(state, clean, key)
+
+    return step
+
+
 def compiled(run: GanRun, batch: HostBatch, devices: int, backend: str) -> CompiledStep:
     game = training.make_game(run, training.make_nets(run))
-    make_step = functools.partial(gan_step.make_gan_step, game)
+    make_step = functools.partial(poisonable, game)
     return compile_step(make_step, make_mesh(jax.devices()[:devices]), backend=backend)  # type: ignore[arg-type]
 
 
@@ -174,6 +195,22 @@ def test_bad_numbers_leave_the_state_bit_for_bit(batch: HostBatch, one_device: t
     assert float(metrics["skipped"]) == 1 and not np.isfinite(float(metrics["g_gradient"]))
     for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(start), strict=True):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_a_poisoned_number_leaves_the_state_bit_for_bit(
+    batch: HostBatch, one_device: tuple
+) -> None:
+    """One NaN in the critics' gradient, the generator's, a loss, or a moment of the signals."""
+    step, start, _ = one_device
+    for which in range(4):
+        before = replicate(jax.tree.map(jnp.array, start), step.mesh)
+        poisoned = {**batch, "poison": np.full(B, which, np.int32)}
+        key = replicate(jax.random.key(0), step.mesh)
+        after, metrics = step(before, place_batch(poisoned, step.mesh), key)
+        assert float(metrics["skipped"]) == 1, which
+        assert tree_digest(after) == tree_digest(start), which
+        assert np.isfinite(float(metrics["d_gradient"])) == (which != 0)
+        assert np.isfinite(float(metrics["g_gradient"])) == (which > 1)  # after the critics
 
 
 def test_motion_is_read_from_each_frame_and_moves_it(batch: HostBatch) -> None:

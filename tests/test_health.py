@@ -105,3 +105,11 @@ def test_warm_up_and_skipped_steps_are_no_trouble() -> None:
     monitor = health.Monitor(window=3)
     rows = [{"mse": 1 / n} for n in range(1, 20)] + [{"loss": 3.0}, {"mse": float("nan")}]
     assert not [f for row in rows for f in monitor.watch(row)]
+
+
+def test_a_planners_loss_that_explodes_while_finite_is_noticed() -> None:
+    monitor = health.Monitor(window=5)
+    fine = [{"loss": 40 / n} for n in range(1, 30)] + [{"loss": 0.01}] * 9 + [{"loss": 0.1}] * 9
+    assert not [f for row in fine for f in monitor.watch(row)]
+    found = [f for row in [{"loss": 1e6}] * 5 for f in monitor.watch(row)]
+    assert [(f.name, f.severe) for f in found] == [("explosion", True)]

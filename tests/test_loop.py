@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import signal
 from collections.abc import Iterator
 
@@ -155,6 +156,56 @@ def test_several_in_a_row_go_back_to_the_checkpoint_and_another_order(
     assert tree_digest(longer) == tree_digest(
         train(tmp_path / "b", 16, source=turned, config=config)
     )
+
+
+def test_a_resumed_run_counts_on(tmp_path: pathlib.Path) -> None:
+    """Two bad steps, a checkpoint between them: the second is still the second in a row."""
+    source = functools.partial(poisoned, at=range(3, 5))
+    straight = train(tmp_path / "a", 12, source=source, config=CAREFUL)
+    short = dataclasses.replace(CAREFUL, steps=4)
+    train(tmp_path / "b", 4, source=source, config=short)
+    resumed = train(tmp_path / "b", 12, source=source, config=CAREFUL)
+    assert tree_digest(resumed) == tree_digest(straight)
+    assert json.loads((tmp_path / "b" / "accounting.json").read_text())["lost_steps"] == 1
+
+
+def test_no_checkpoint_is_ahead_of_the_log(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is killed after a save, the steps before it are in the log."""
+    seen: list[int] = []
+    save = Checkpoints.save
+
+    def saving(self, step, *rest, **more):  # type: ignore[no-untyped-def]
+        seen.append(len(logged(tmp_path)) - step)
+        save(self, step, *rest, **more)
+
+    monkeypatch.setattr(Checkpoints, "save", saving)
+    train(tmp_path, 12, config=dataclasses.replace(CAREFUL, log_every=1000))
+    assert seen == [0, 0, 0]
+
+
+def test_the_account_of_a_run(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture) -> None:
+    def account() -> dict:
+        found = json.loads((tmp_path / "accounting.json").read_text())
+        assert all(seconds >= 0 for seconds in found["seconds"].values())
+        whole = sum(found["seconds"].values())
+        assert found["goodput"] == pytest.approx(found["seconds"]["productive"] / whole, rel=1e-3)
+        return found
+
+    train(tmp_path, 10, on_sample=lambda state, step: 1.0)
+    first = account()
+    assert first["steps"] == 10 and first["lost_steps"] == first["resumes"] == 0
+    assert first["flops"] > 0 and first["matrix_rate"] > 0 and first["peak_memory"]["host"] > 2**20
+    assert "productive" in (said := capsys.readouterr().out) and "GiB at most" in said
+    assert "goodput" in said
+    shutil.rmtree(tmp_path / "checkpoints" / "10")  # as if it had been killed after step 10
+    train(tmp_path, 12, on_sample=lambda state, step: 1.0)
+    second = account()
+    assert second["steps"] == 12 and second["lost_steps"] == 2 and second["resumes"] == 1
+    assert second["seconds"]["lost"] > 0
+    assert sum(second["seconds"].values()) > sum(first["seconds"].values())
+    assert second["flops"] == pytest.approx(first["flops"] * 1.2)
 
 
 def test_a_run_that_is_lost_again_and_again_stops(tmp_path: pathlib.Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from jaxvid import cli, presets
+from jaxvid.io.lock import one_writer
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -12,12 +13,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jaxvid import parallel
 
         parallel.start()
-        from jaxvid import sizes, training
-
         if dry_run:
+            from jaxvid import sizes
+
             print(sizes.describe(run))
             return
-        training.train_gan(run, folder)
+        with one_writer(folder):
+            from jaxvid import training
+
+            training.train_gan(run, folder)
         print(f"gan: done; next: jaxvid generate --run {folder.parent} 'a prompt' --out video.mp4")
 
 

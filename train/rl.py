@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 
 from jaxvid import cli, config, presets
+from jaxvid.io.lock import one_writer
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -18,13 +19,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jaxvid import parallel
 
         parallel.start()
-        from jaxvid import reinforce, reinforce_planner
-
         if isinstance(run, config.PlannerRlRun):
             folder = folder.with_name("rl_planner")
-            reinforce_planner.train_planner_rl(run, folder)
-            reinforce_planner.compare(folder)
-        else:
+            with one_writer(folder):
+                from jaxvid import reinforce_planner
+
+                reinforce_planner.train_planner_rl(run, folder)
+                reinforce_planner.compare(folder)
+            return
+        with one_writer(folder):
+            from jaxvid import reinforce
+
             reinforce.train_rl(run, folder)
             reinforce.try_gate(folder)
 

@@ -6,6 +6,7 @@ import os
 import pathlib
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +22,7 @@ class RunLog:
     """Metrics of a run that ends at ``steps``, appended to ``folder/metrics.jsonl``, a line a step.
 
     Opened at step ``start`` it drops lines of later steps: a resumed run has each step once.
+    ``past`` is told the metrics of every step before.
     """
 
     def __init__(
@@ -33,11 +35,14 @@ class RunLog:
         log_every: int,
         batch_size: int,
         tensorboard: bool = False,
+        past: Callable[[dict[str, float]], object] = lambda row: None,
     ) -> None:
         self.name, self.steps, self.log_every, self.batch_size = name, steps, log_every, batch_size
         self._path = folder / "metrics.jsonl"
+        self.dropped = 0  # steps that were logged beyond ``start``
         if self._path.exists():
-            atomic_write_text(self._path, _kept(self._path, start))
+            kept, self.dropped = _read(self._path, start, past)
+            atomic_write_text(self._path, kept)
         self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - closed in close()
         self._writer = _tensorboard(folder) if tensorboard else None
         self._bar = _bar(name, start, steps) if sys.stdout.isatty() else None
@@ -55,8 +60,11 @@ class RunLog:
     ) -> None:
         self.close()
 
-    def metrics(self, step: int, values: dict[str, float]) -> None:
-        """Records the metrics of the step that ended as number ``step`` (the first is 1)."""
+    def metrics(self, step: int, values: dict[str, float], more: str = "") -> None:
+        """Records the metrics of the step that ended as number ``step`` (the first is 1).
+
+        ``more``: what else stands in the line that a person reads.
+        """
         finite = {key: v if math.isfinite(v) else None for key, v in values.items()}  # JSON's null
         self._file.write(json.dumps({"step": step, **finite}) + "\n")
         if self._writer:
@@ -71,6 +79,7 @@ class RunLog:
         left = (self.steps - step) / rate
         facts = " ".join(f"{key} {value:.3g}" for key, value in values.items() if key in _SHOWN)
         line = f"{facts} | {rate * self.batch_size:.1f} clips/s | {_clock(left)} left"
+        line += f" | {more}" if more else ""
         if self._bar:
             self._bar.update(self._bar.task_ids[0], completed=step, facts=line)
         elif step % self.log_every == 0 or step == self.steps:
@@ -78,14 +87,18 @@ class RunLog:
         if step % self.log_every == 0:
             self._file.flush()
 
+    def flush(self) -> None:
+        """Writes out what is buffered: before a checkpoint, which must not be ahead of the log."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Writes out what is buffered."""
         if self._bar:
             self._bar.stop()
         if self._writer:
             self._writer.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self.flush()
         self._file.close()
 
 
@@ -93,16 +106,23 @@ _SHOWN = ("loss", "accuracy", "mse", "d_critic", "g_generator", "gap", "g_recons
           "return", "kl")  # fmt: skip
 
 
-def _kept(path: pathlib.Path, start: int) -> str:
-    """The whole lines of the file up to step ``start``; a torn last line is dropped."""
-    kept = []
+def _read(
+    path: pathlib.Path, start: int, past: Callable[[dict[str, float]], object]
+) -> tuple[str, int]:
+    """The whole lines up to step ``start`` and how many more there are; a torn line is dropped."""
+    kept, beyond = [], 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            if json.loads(line)["step"] <= start:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError, IndexError):
+            row = json.loads(line)
+            if row.pop("step") > start:
+                beyond += 1
+                continue
+            values = {key: math.nan if v is None else float(v) for key, v in row.items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
-    return "".join(kept)
+        kept.append(line + "\n")
+        past(values)
+    return "".join(kept), beyond
 
 
 def _clock(seconds: float) -> str:
