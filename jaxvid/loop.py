@@ -4,6 +4,8 @@ It drives opaque steps and knows no model. Metrics are fetched one step late, so
 waited for. A step that is not finite leaves the state alone; several in a row, or a game that is
 lost (``health.Monitor``), send the run back to its checkpoint, on with another order of the data,
 and after a few such returns it stops. SIGTERM and Ctrl-C save first and exit with 143 and 130.
+
+Of several processes all run this loop alike and stop at the same step; the first one writes.
 """
 
 import contextlib
@@ -19,12 +21,13 @@ from typing import Any
 
 import jax
 
+from jaxvid import cluster
 from jaxvid._version import __version__
 from jaxvid.config import TrainConfig
 from jaxvid.health import Monitor
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.log import RunLog, say
-from jaxvid.parallel import CompiledStep, prefetch, replicate
+from jaxvid.parallel import CompiledStep, place_state, prefetch, replicate
 from jaxvid.typing import HostBatch, Metrics, UserError
 
 
@@ -65,9 +68,10 @@ def run(
 
     ``batches(step, order)`` yields the batches from that step on; ``order`` counts the times that
     the run went back, each of which wants another order of the data. ``on_sample(state, step)``
-    runs every ``sample_every`` steps and at the end; what it returns (lower is better) marks the
-    best checkpoint, and ``Enough`` from it ends the run. Returns the final state. Raises UserError
-    where the run was lost more than ``config.rollbacks`` times.
+    runs every ``sample_every`` steps and at the end, on every process, and must return the same on
+    all; what it returns (lower is better) marks the best checkpoint, and ``Enough`` from it ends
+    the run. Returns the final state. Raises UserError where the run was lost more than
+    ``config.rollbacks`` times.
     """
     first = jax.device_get(state)  # steps donate theirs, and a run may go back to its beginning
     with contextlib.ExitStack() as stack:
@@ -76,9 +80,11 @@ def run(
             Checkpoints(folder / "checkpoints", keep=config.keep, scored=scored)
         )
         stop = stack.enter_context(_signals())
+        watchdog = stack.enter_context(cluster.Watchdog(config.watchdog))
         mesh, back = phases[0].step.mesh, 0
         while True:
-            state, key = replicate((first, jax.random.key(config.seed)), mesh)
+            state = place_state(first, mesh)
+            key = replicate(jax.random.key(config.seed), mesh)
             start, order = 0, back
             if checkpoints.latest is not None:
                 state, start, note = _resume(name, checkpoints, state)
@@ -88,7 +94,7 @@ def run(
                     return state
             if start >= config.steps:
                 return state
-            drive = _Drive(name, folder, config, phases, checkpoints, on_sample, stop)
+            drive = _Drive(name, folder, config, phases, checkpoints, on_sample, stop, watchdog)
             try:
                 return drive(state, key, start, order, batches)
             except _GoBack as lost:
@@ -112,6 +118,7 @@ class _Drive:
     checkpoints: Checkpoints
     on_sample: Hook | None
     stop: list[int]
+    watchdog: cluster.Watchdog
     skipped: int = 0  # steps in a row
     monitor: Monitor = dataclasses.field(default_factory=Monitor)
 
@@ -138,6 +145,9 @@ class _Drive:
                 self._record(log, pending)
                 pending = (step + 1, metrics)
                 done, last = step + 1, step + 1 == config.steps
+                self.watchdog.feed()
+                if cluster.preempted(done):
+                    stop.append(signal.SIGTERM)
                 if not (stop or last or done % config.sample_every == 0 or _due(done, config)):
                     continue
                 self._record(log, pending)  # before a save: nothing that is lost is ever saved
@@ -159,13 +169,14 @@ class _Drive:
                     raise SystemExit(128 + stop[0])
         return state
 
-    def _record(self, log: RunLog, pending: tuple[int, Metrics] | None) -> None:
+    def _record(self, log: RunLog | None, pending: tuple[int, Metrics] | None) -> None:
         """Logs the metrics of a step; raises _GoBack where they say that the run is lost."""
         if pending is None:
             return
         step, metrics = pending
         values = {key: float(value) for key, value in sorted(jax.device_get(metrics).items())}
-        log.metrics(step, values)
+        if log is not None:
+            log.metrics(step, values)
         bad = [key for key, value in values.items() if not math.isfinite(value)]
         self.skipped = self.skipped + 1 if bad or values.get("skipped") else 0
         if self.skipped == 1:
@@ -192,7 +203,10 @@ def _resume(name: str, checkpoints: Checkpoints, like: Any) -> tuple[Any, int, d
     return state, at, note
 
 
-def _open_log(name: str, folder: pathlib.Path, config: TrainConfig, start: int) -> RunLog:
+def _open_log(name: str, folder: pathlib.Path, config: TrainConfig, start: int) -> Any:
+    """The log of a run; of several processes only the first one has one."""
+    if cluster.index():
+        return contextlib.nullcontext()
     return RunLog(
         folder,
         name=name,
@@ -234,7 +248,11 @@ def _compare(note: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collects SIGTERM and SIGINT in a list; a second one ends the program at once."""
+    """Collects SIGTERM and SIGINT in a list; a second one ends the program at once.
+
+    Of several processes each hands its signal to JAX's runtime, which catches SIGTERM by itself
+    and tells all of them the step to stop at (``cluster.preempted``).
+    """
     caught: list[int] = []
 
     def handle(number: int, frame: Any) -> None:
@@ -242,8 +260,14 @@ def _signals() -> Iterator[list[int]]:
             sys.exit(128 + number)
         caught.append(number)
 
+    def hand_on(number: int, frame: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    handlers = {signal.SIGTERM: handle, signal.SIGINT: handle}
+    if cluster.count() > 1:
+        handlers = {signal.SIGINT: hand_on}
     try:
-        previous = {s: signal.signal(s, handle) for s in (signal.SIGTERM, signal.SIGINT)}
+        previous = {s: signal.signal(s, handler) for s, handler in handlers.items()}
     except ValueError:  # not the main thread: the program that embeds the loop handles signals
         yield caught
         return

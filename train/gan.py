@@ -11,14 +11,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         run, folder, dry_run = cli.parse_run(presets.GAN, argv, prog="train.gan", kind="gan")
         from jaxvid import parallel
 
-        parallel.start()
+        parallel.start(together=True)
         from jaxvid import sizes, training
+        from jaxvid.io.log import say
 
         if dry_run:
             print(sizes.describe(run))
             return
         training.train_gan(run, folder)
-        print(f"gan: done; next: jaxvid generate --run {folder.parent} 'a prompt' --out video.mp4")
+        say(f"gan: done; next: jaxvid generate --run {folder.parent} 'a prompt' --out video.mp4")
 
 
 if __name__ == "__main__":

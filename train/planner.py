@@ -11,10 +11,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         run, folder, dry_run = cli.parse_run(
             presets.PLANNER, argv, prog="train.planner", kind="planner"
         )
-        from jaxvid import parallel
+        from jaxvid import cluster, parallel
 
-        parallel.start()
+        parallel.start(together=True)
         from jaxvid import sizes, training
+        from jaxvid.io.log import say
 
         if dry_run:
             print(sizes.describe(run))
@@ -23,8 +24,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if run.data.source == "stories":
             from jaxvid.evaluate_planner import evaluate_planner
 
-            evaluate_planner(folder.parent)
-        print(f"planner: done; next: jaxvid script --run {folder.parent} 'a prompt'")
+            cluster.on_first(lambda: evaluate_planner(folder.parent))
+        say(f"planner: done; next: jaxvid script --run {folder.parent} 'a prompt'")
 
 
 if __name__ == "__main__":

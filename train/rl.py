@@ -12,13 +12,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         if dry_run:
             print(config.to_json(run))
             return
-        from jaxvid import parallel
+        from jaxvid import cluster, parallel
 
-        parallel.start()
+        parallel.start(together=True)
         from jaxvid import reinforce
 
         reinforce.train_rl(run, folder)
-        reinforce.try_gate(folder)
+        cluster.on_first(lambda: reinforce.try_gate(folder).passed)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
+from orbax.checkpoint.options import MultiprocessingOptions
 
 from jaxvid.typing import UserError
 
@@ -23,10 +24,13 @@ SCORE = "score"  # name of the metric by which the best checkpoint is kept; lowe
 class Checkpoints:
     """The checkpoints in one folder; use it as a context, leaving it waits for the last write.
 
-    Keeps the newest ``keep`` and, where they are ``scored``, the best.
+    Keeps the newest ``keep`` and, where they are ``scored``, the best. Of several processes all use
+    it alike, each writing what it has of a split state; ``alone``: each on its own, only to read.
     """
 
-    def __init__(self, folder: pathlib.Path, *, keep: int = 2, scored: bool = True) -> None:
+    def __init__(
+        self, folder: pathlib.Path, *, keep: int = 2, scored: bool = True, alone: bool = False
+    ) -> None:
         self.folder = folder
 
         def score(metrics: Mapping[str, float]) -> float:
@@ -41,6 +45,7 @@ class Checkpoints:
             preservation_policy=policies.AnyPreservationPolicy(kept),
             best_fn=score if scored else None,
             best_mode="min",
+            multiprocessing_options=_alone() if alone else MultiprocessingOptions(),
         )
         self._manager = ocp.CheckpointManager(
             folder.absolute(), item_names=("state", "note"), options=options
@@ -110,10 +115,17 @@ class Checkpoints:
         return restored["state"], dict(restored["note"])
 
 
+def _alone() -> MultiprocessingOptions:
+    me = jax.process_index()
+    return MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"alone{me}"
+    )
+
+
 def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
     """Shape, type and place of a leaf; what ``jax.eval_shape`` gives goes to the first device."""
     sharding = getattr(leaf, "sharding", None)
-    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 

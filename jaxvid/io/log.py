@@ -9,12 +9,14 @@ import time
 from types import TracebackType
 from typing import Any
 
+from jaxvid import cluster
 from jaxvid.io.media import atomic_write_text
 
 
 def say(text: str) -> None:
-    """One line for a person."""
-    print(text, flush=True)
+    """One line for a person; of several processes the first one says it."""
+    if not cluster.index():
+        print(text, flush=True)
 
 
 class RunLog:
