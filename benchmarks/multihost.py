@@ -63,7 +63,7 @@ def start(
     env |= {k: v for k, v in os.environ.items() if k == "JAX_COMPILATION_CACHE_DIR"}
     env.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles in half the time
     if processes > 1:
-        env["JAX_COORDINATOR_ADDRESS"] = f"localhost:{_free_port()}"
+        env["JAX_COORDINATOR_ADDRESS"] = f"localhost:{free_port()}"
         env["JAX_NUM_PROCESSES"] = str(processes)
     return [
         subprocess.Popen(
@@ -121,7 +121,8 @@ def apart(a: pathlib.Path, b: pathlib.Path) -> float:
     return max(abs(x - y) / max(1.0, abs(x)) for x, y in pairs)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as found:
         found.bind(("localhost", 0))
         return int(found.getsockname()[1])

@@ -14,6 +14,7 @@ import importlib.util
 import json
 import logging
 import os
+import pathlib
 import sys
 import threading
 import time
@@ -101,9 +102,17 @@ def _number(env: Mapping[str, str], name: str, default: int | None = None) -> in
 
 def join(env: Mapping[str, str] | None = None) -> None:
     """Joins the processes that ``detect`` finds, once, before any device is used."""
-    found = None if _joined else detect(os.environ if env is None else env)
-    if found is None:
+    if _joined:
         return
+    if not jax.distributed.is_initialized():  # by a launcher that did it already
+        found = detect(os.environ if env is None else env)
+        if found is None:
+            return
+        _initialize(found)
+    _joined.append((jax.process_index(), jax.process_count()))
+
+
+def _initialize(found: dict[str, Any]) -> None:
     try:
         jax.distributed.initialize(**found, heartbeat_timeout_seconds=HEARTBEAT)
     except (RuntimeError, ValueError) as error:
@@ -112,7 +121,6 @@ def join(env: Mapping[str, str] | None = None) -> None:
             f"cannot join the other processes: {reason}; set {ADDRESS}, {COUNT} and {INDEX}, or "
             "JAXVID_DISTRIBUTED=0 to run alone"
         ) from error
-    _joined.append((jax.process_index(), jax.process_count()))
 
 
 def index() -> int:
@@ -149,6 +157,15 @@ def agree(what: str, value: str) -> None:
     """Raises UserError on every process whose ``value`` is not that of the first one."""
     if on_first(lambda: value) != value:
         raise UserError(f"process {index()} has another {what} than process 0; start all alike")
+
+
+def check_shared(path: pathlib.Path) -> None:
+    """Raises UserError on a process that does not see what the first one wrote."""
+    if not path.is_file():
+        raise UserError(
+            f"process {index()} does not see {path}, which process 0 wrote; put --run on a file "
+            "system that all machines share"
+        )
 
 
 def preempted(step: int) -> bool:

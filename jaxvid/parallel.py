@@ -260,6 +260,10 @@ class CompiledStep:
             size = float(memory.argument_size_in_bytes + memory.temp_size_in_bytes)
         return {"seconds": seconds, "flops": float(costs.get("flops", 0.0)), "bytes": size}
 
+    def text(self, batch: Batch) -> str:
+        """The program that was compiled for a batch of these shapes, as XLA writes it (HLO)."""
+        return str(self._programs[_shapes(batch)].as_text())
+
     def __call__(self, state: Any, batch: Batch, key: jax.Array) -> tuple[Any, Metrics]:
         return self._programs.get(_shapes(batch), self._function)(state, batch, key)
 

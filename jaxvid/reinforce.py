@@ -256,7 +256,7 @@ def load_rl(folder: pathlib.Path, *, best: bool = True) -> tuple[Nets, Params, G
     run = configs.from_json(RlRun, (folder / "config.json").read_text(encoding="utf-8"))
     nets = training.make_nets(tuned)
     like = jax.eval_shape(lambda: _abstract(tuned, run, nets))
-    with Checkpoints(folder / "checkpoints", keep=run.train.keep, alone=True) as checkpoints:
+    with Checkpoints(folder / "checkpoints", alone=True) as checkpoints:
         at = checkpoints.best if best else checkpoints.latest
         state, _ = checkpoints.restore(like, at)
     return nets, state.reference | {"policy": state.ema}, tuned

@@ -59,17 +59,10 @@ def check_run(folder: pathlib.Path, run: Any) -> None:
 
 
 def open_run(folder: pathlib.Path, run: Any) -> None:
-    """Makes the run folder and its ``config.json``; of several processes the first one does.
-
-    Raises UserError where it cannot, or where the processes do not share configuration and folder.
-    """
+    """Makes the run folder and its ``config.json``; of several processes the first one does."""
     cluster.agree("configuration", configs.to_json(run))
     cluster.on_first(lambda: _make_folder(folder, run))
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            f"process {cluster.index()} does not see {folder}, which process 0 made; put --run on "
-            "a file system that all machines share"
-        )
+    cluster.check_shared(folder / "config.json")
 
 
 def _make_folder(folder: pathlib.Path, run: Any) -> None:
@@ -92,7 +85,7 @@ def _essence(run: Any) -> Any:
         checkpoint_every=1,
         keep=1,
         tensorboard=False,
-        watchdog=0,
+        watchdog=0.0,
     )
     return dataclasses.replace(run, train=train, mesh=configs.MeshConfig())
 
@@ -176,9 +169,7 @@ def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRu
     run = _read(PlannerRun, folder, "planner", "python -m train.planner")
     like = jax.eval_shape(lambda: build_planner(run, abstract=True)[1])
     planner = make_planner(run)
-    with Checkpoints(
-        folder / "checkpoints", keep=run.train.keep, scored=False, alone=True
-    ) as checkpoints:
+    with Checkpoints(folder / "checkpoints", scored=False, alone=True) as checkpoints:
         return planner, checkpoints.restore(like)[0], run
 
 
@@ -334,7 +325,7 @@ def train_gan(run: GanRun, folder: pathlib.Path, *, source: Source | None = None
 def load_gan(folder: pathlib.Path) -> tuple[Nets, GanState, GanRun]:
     """The networks and the newest state of a run folder. Raises UserError where there is none."""
     run = _read(GanRun, folder, "generator", "python -m train.quickstart or train.gan")
-    with Checkpoints(folder / "checkpoints", keep=run.train.keep, alone=True) as checkpoints:
+    with Checkpoints(folder / "checkpoints", alone=True) as checkpoints:
         return make_nets(run), checkpoints.restore(_shapes(run))[0], run
 
 
