@@ -29,7 +29,7 @@ GAN = (
     "--data.resolution=8 --data.frames=4 --data.text-length=32 --generator.width=16 "
     "--generator.layers=1 --generator.heads=2 --generator.decoder 8 8 --generator.drawing=8 "
     "--critic.frames=2 --critic.frame-widths 8 --critic.clip-width=8 --critic.clip-layers=1 "
-    "--critic.heads=2 --critic.text-width=8 --loss.frames=4 --loss.warmup=0 --loss.penalty=exact "
+    "--critic.heads=2 --critic.text-width=8 --loss.frames=4 --loss.warmup=0 "
     "--optim.kind=adam --optim.lr=3e-4 --critic-optim.kind=adam --critic-optim.lr=3e-4"
 ).split()
 PLANNER = (

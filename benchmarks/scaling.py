@@ -54,6 +54,7 @@ MACHINES = (
 )
 BUSY = 0.40  # share of the peak that a step reaches on one device
 WIRE = 0.80  # share of a link's rate that an exchange reaches
+PACK = 30e6  # bytes up to which XLA makes one exchange of several
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,12 +86,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = tyro.cli(Options, args=arguments, prog="benchmarks.scaling")
     with cli.user_errors():
         print(
-            f"assumed: {BUSY:.0%} of the peak on one device, {WIRE:.0%} of a link's rate, an "
-            "exchange in the node and then between nodes;\nas long as the last gradient is due "
-            "nothing is hidden behind computing (and all of it could be, in brackets)"
+            f"assumed: {BUSY:.0%} of the peak on one device, {WIRE:.0%} of a link's rate, in packs "
+            f"of up to {PACK / 1e6:.0f} MB,\nfirst within the near devices, then between; "
+            "nothing hidden behind computing (in brackets: all that can be)"
         )
         for machine in MACHINES:
-            print(f"{machine}")
+            print(
+                f"{machine.name}: {machine.flops / 1e12:.0f} TFLOP/s; {machine.near} near devices, "
+                f"{machine.fast / 1e9:.0f} GB/s a direction, {1e6 * machine.fast_delay:.0f} us; "
+                f"between them {machine.slow / 1e9:.0f} GB/s a device, "
+                f"{1e6 * machine.slow_delay:.0f} us"
+            )
         for name in options.names:
             _predict(name, options)
 
@@ -101,6 +107,7 @@ def _predict(name: str, options: Options) -> None:
     for n, (those, seconds) in found.items():
         print(f"\n{name}, {n} devices ({seconds:.0f} s): {summary(those)}", flush=True)
     run = presets.GAN[name]()
+    found = {n: (packed(those), seconds) for n, (those, seconds) in found.items()}
     flops = _flops(name) * options.clips * run.compute.accumulate
     flops *= 4 / 3 if run.compute.remat else 1.0
     print(f"{flops / 1e12:.1f} TFLOP a device and step")
@@ -134,6 +141,21 @@ def duration(one: Collective, machine: Machine, devices: int, fsdp: int) -> floa
     slow = times * one.bytes / near * (far - 1) / far / (WIRE * machine.slow)
     delay = machine.fast_delay * math.log2(near) + machine.slow_delay * math.log2(far)
     return fast + slow + times * delay
+
+
+def packed(those: list[Collective]) -> list[Collective]:
+    """The exchanges as XLA's combiner joins those of one kind and group before they run."""
+    packs: list[Collective] = []
+    open_packs: dict[tuple[str, int], Collective] = {}
+    for one in those:
+        of = (one.kind, one.group)
+        before = open_packs.get(of)
+        if before is not None and before.bytes + one.bytes <= PACK:
+            open_packs[of] = Collective(*of, before.shapes + one.shapes)
+        else:
+            packs += [before] if before is not None else []
+            open_packs[of] = one
+    return packs + list(open_packs.values())
 
 
 def summary(those: list[Collective]) -> str:

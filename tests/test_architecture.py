@@ -30,6 +30,7 @@ FLOORS = {
     "rl": 7,
     "state": 8,
     "optim": 8,
+    "cluster": 8,
     "parallel": 9,
     "health": 9,
     "data": 9,
