@@ -190,7 +190,7 @@ def _from_first(tree: Any) -> Any:
     from jax.experimental import multihost_utils
 
     leaves, structure = jax.tree.flatten(tree)
-    hosts = [np.ascontiguousarray(leaf) for leaf in leaves]
+    hosts = [np.asarray(leaf, order="C") for leaf in leaves]
     cluster.agree("state", str([(str(host.dtype), host.shape) for host in hosts]))
     flat = np.concatenate([host.reshape(-1).view(np.uint8) for host in hosts])
     flat = np.pad(flat, (0, -len(flat) % min(CHUNK, len(flat))))

@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 from orbax.checkpoint.options import MultiprocessingOptions
 
+from jaxvid import cluster
 from jaxvid.typing import UserError
 
 SCORE = "score"  # name of the metric by which the best checkpoint is kept; lower is better
@@ -32,6 +33,9 @@ class Checkpoints:
         self, folder: pathlib.Path, *, keep: int = 2, scored: bool = True, alone: bool = False
     ) -> None:
         self.folder = folder
+        alone = alone and cluster.count() > 1
+        if alone and not folder.is_dir():
+            raise UserError(f"no checkpoint in {folder}; train first, or name another --run")
 
         def score(metrics: Mapping[str, float]) -> float:
             return metrics[SCORE]
@@ -45,6 +49,7 @@ class Checkpoints:
             preservation_policy=policies.AnyPreservationPolicy(kept),
             best_fn=score if scored else None,
             best_mode="min",
+            create=not alone,
             multiprocessing_options=_alone() if alone else MultiprocessingOptions(),
         )
         self._manager = ocp.CheckpointManager(
@@ -116,7 +121,7 @@ class Checkpoints:
 
 
 def _alone() -> MultiprocessingOptions:
-    me = jax.process_index()
+    me = cluster.index()
     return MultiprocessingOptions(
         primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"alone{me}"
     )
