@@ -21,7 +21,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jaxvid import parallel
+from jaxvid import cluster, parallel
 from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text
 
@@ -99,8 +99,9 @@ class Account:
         return f"goodput {self._productive() / max(1e-9, self._whole()):.0%}{mfu}"
 
     def write(self) -> None:
-        """Writes ``accounting.json``."""
-        atomic_write_text(self._path, json.dumps(self._values(), indent=1) + "\n")
+        """Writes ``accounting.json``; of several processes the first one does."""
+        if not cluster.index():
+            atomic_write_text(self._path, json.dumps(self._values(), indent=1) + "\n")
 
     def close(self, name: str) -> None:
         """Writes the account, and says it in a line or two."""

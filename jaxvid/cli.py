@@ -9,11 +9,13 @@ import difflib
 import logging
 import pathlib
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from jaxvid import cluster
 from jaxvid._version import __version__
 from jaxvid.typing import UserError
 
@@ -112,16 +114,25 @@ class Export:
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Turns a UserError into its line on stderr and its exit code (2, unless it says another)."""
+    """Turns a UserError into its line on stderr and its exit code (2, unless it says another).
+
+    What ends one of several processes ends it at once, or it would wait for the others.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("jaxvid").setLevel(logging.INFO)
     try:
         yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        cluster.abandon(error.code)
         raise SystemExit(error.code) from None
     except BrokenPipeError:
         raise SystemExit(141) from None
+    except (Exception, KeyboardInterrupt) as error:
+        if cluster.count() > 1:
+            traceback.print_exc()
+        cluster.abandon(130 if isinstance(error, KeyboardInterrupt) else 1)
+        raise
 
 
 def main(argv: Sequence[str] | None = None) -> None:

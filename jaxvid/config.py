@@ -207,6 +207,18 @@ class ComputeConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """How devices are laid out: the batch is split over all, the state over ``fsdp`` of them."""
+
+    data: int = 0  # groups that hold a whole state each; 0: as many as there are devices for
+    fsdp: int = 1  # devices that share one state, parameters and optimizers split among them
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "data")
+        _positive(self, "fsdp")
+
+
+@dataclasses.dataclass(frozen=True)
 class OptimConfig:
     """Adam or Muon with linear warm-up and cosine decay to ``final`` times the learning rate."""
 
@@ -240,6 +252,7 @@ class TrainConfig:
     keep: int = 2  # latest checkpoints beside the best
     skips: int = 5  # steps in a row that are not finite before the run goes back
     rollbacks: int = 3  # times that a run goes back to its checkpoint before it stops
+    watchdog: float = 1800.0  # seconds without a step after which a run ends with code 75; 0: never
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
@@ -247,7 +260,7 @@ class TrainConfig:
             self, "steps", "batch_size", "log_every", "sample_every", "checkpoint_every", "keep"
         )
         _positive(self, "skips")
-        _not_negative(self, "seed", "rollbacks")
+        _not_negative(self, "seed", "rollbacks", "watchdog")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,6 +337,7 @@ class PlannerRun:
     data: DataConfig = DataConfig()
     planner: PlannerConfig = PlannerConfig()
     optim: OptimConfig = OptimConfig()
+    mesh: MeshConfig = MeshConfig()
     train: TrainConfig = TrainConfig()
 
 
@@ -339,6 +353,7 @@ class GanRun:
     compute: ComputeConfig = ComputeConfig()
     optim: OptimConfig = OptimConfig(b1=0.0)
     critic_optim: OptimConfig = OptimConfig(b1=0.0)
+    mesh: MeshConfig = MeshConfig()
     train: TrainConfig = TrainConfig()
 
     def __post_init__(self) -> None:
@@ -353,6 +368,7 @@ class RlRun:
 
     rl: RlConfig = RlConfig()
     optim: OptimConfig = OptimConfig(lr=1e-3, b1=0.9, warmup=10)
+    mesh: MeshConfig = MeshConfig()
     train: TrainConfig = TrainConfig(
         steps=200, batch_size=4, log_every=10, sample_every=50, checkpoint_every=50
     )
@@ -364,6 +380,7 @@ class PlannerRlRun:
 
     rl: PlannerRlConfig = PlannerRlConfig()
     optim: OptimConfig = OptimConfig(lr=3e-4, warmup=10)
+    mesh: MeshConfig = MeshConfig()
     train: TrainConfig = TrainConfig(
         steps=400, batch_size=32, log_every=10, sample_every=50, checkpoint_every=50
     )

@@ -4,6 +4,8 @@ It drives opaque steps and knows no model. Metrics are fetched one step late, so
 waited for. A step that is not finite leaves the state alone; several in a row, or a game that is
 lost (``health.Monitor``), send the run back to its checkpoint, on with another order of the data,
 and after a few such returns it stops. SIGTERM and Ctrl-C save first and exit with 143 and 130.
+
+Of several processes all run this loop alike and stop at the same step; the first one writes.
 """
 
 import contextlib
@@ -19,14 +21,14 @@ from typing import Any
 
 import jax
 
-from jaxvid import health
+from jaxvid import cluster, health
 from jaxvid._version import __version__
 from jaxvid.accounting import Account
 from jaxvid.config import TrainConfig
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.lock import one_writer
 from jaxvid.io.log import RunLog, say
-from jaxvid.parallel import CompiledStep, prefetch, replicate
+from jaxvid.parallel import CompiledStep, place_state, prefetch, replicate
 from jaxvid.typing import HostBatch, Metrics, UserError
 
 
@@ -67,9 +69,10 @@ def run(
 
     ``batches(step, order)`` yields the batches from that step on; ``order`` counts the times that
     the run went back, each of which wants another order of the data. ``on_sample(state, step)``
-    runs every ``sample_every`` steps and at the end; what it returns (lower is better) marks the
-    best checkpoint, and ``Enough`` from it ends the run. Returns the final state. Raises UserError
-    where the run was lost more than ``config.rollbacks`` times.
+    runs every ``sample_every`` steps and at the end, on every process, and must return the same on
+    all; what it returns (lower is better) marks the best checkpoint, and ``Enough`` from it ends
+    the run. Returns the final state. Raises UserError where the run was lost more than
+    ``config.rollbacks`` times.
     """
     first = jax.device_get(state)  # steps donate theirs, and a run may go back to its beginning
     with contextlib.ExitStack() as stack:
@@ -80,9 +83,11 @@ def run(
             Checkpoints(folder / "checkpoints", keep=config.keep, scored=scored)
         )
         stop = stack.enter_context(_signals())
+        watchdog = stack.enter_context(cluster.Watchdog(config.watchdog))
         mesh, back = phases[0].step.mesh, 0
         while True:
-            state, key = replicate((first, jax.random.key(config.seed)), mesh)
+            state = place_state(first, mesh)
+            key = replicate(jax.random.key(config.seed), mesh)
             start, order = 0, back
             with account.part("checkpoint"):
                 resumed = checkpoints.latest is not None
@@ -95,7 +100,9 @@ def run(
                     return state
             if start >= config.steps:
                 return state
-            drive = _Drive(name, folder, config, phases, checkpoints, account, on_sample, stop)
+            drive = _Drive(
+                name, folder, config, phases, checkpoints, account, on_sample, stop, watchdog
+            )
             try:
                 return drive(state, key, start, order, batches)
             except _GoBack as lost:
@@ -120,6 +127,7 @@ class _Drive:
     account: Account
     on_sample: Hook | None
     stop: list[int]
+    watchdog: cluster.Watchdog
     skipped: int = 0  # steps in a row
     monitor: health.Monitor = dataclasses.field(default_factory=health.Monitor)
 
@@ -150,6 +158,9 @@ class _Drive:
                 self._record(log, pending)
                 pending = (step + 1, metrics)
                 done, last = step + 1, step + 1 == config.steps
+                self.watchdog.feed()
+                if cluster.preempted(done):
+                    self.stop.append(signal.SIGTERM)
                 due = self.stop or last or done % config.checkpoint_every == 0
                 if not (due or done % config.sample_every == 0):
                     continue
@@ -263,7 +274,11 @@ def _compare(note: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collects SIGTERM and SIGINT in a list; a second one ends the program at once."""
+    """Collects SIGTERM and SIGINT in a list; a second one ends the program at once.
+
+    Of several processes each hands its signal to JAX's runtime, which catches SIGTERM by itself
+    and tells all of them the step to stop at (``cluster.preempted``).
+    """
     caught: list[int] = []
 
     def handle(number: int, frame: Any) -> None:
@@ -271,8 +286,14 @@ def _signals() -> Iterator[list[int]]:
             sys.exit(128 + number)
         caught.append(number)
 
+    def hand_on(number: int, frame: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    handlers = {signal.SIGTERM: handle, signal.SIGINT: handle}
+    if cluster.count() > 1:
+        handlers = {signal.SIGINT: hand_on}
     try:
-        previous = {s: signal.signal(s, handle) for s in (signal.SIGTERM, signal.SIGINT)}
+        previous = {s: signal.signal(s, handler) for s, handler in handlers.items()}
     except ValueError:  # not the main thread: the program that embeds the loop handles signals
         yield caught
         return

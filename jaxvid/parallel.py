@@ -1,22 +1,29 @@
 """Devices: platform settings, mesh, placement, compilation. Nothing else here knows of them.
 
 ``start()`` comes before the first use of JAX in a program: it sets what must be set before the
-backend starts. One process with any number of devices is data parallel over the mesh axis ``data``.
+backend starts. The mesh has two axes, ``data`` and ``fsdp``. A batch is split over both; the state
+is whole on every device of ``data`` and split over ``fsdp`` as the table ``RULES`` says.
 """
 
 import collections
+import functools
 import importlib.metadata
 import importlib.util
 import logging
+import math
 import os
 import pathlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jaxvid import cluster
+from jaxvid.config import MeshConfig
 from jaxvid.typing import Batch, HostBatch, Metrics, Step, UserError
 
 logger = logging.getLogger("jaxvid")
@@ -29,9 +36,24 @@ _programs: collections.Counter[str] = collections.Counter()  # compiled, by the 
 CONVOLUTION_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 CONVOLUTION_VERSIONS = ("0.10", "0.11", "0.12")
 
+ALL = MeshConfig()  # every device along ``data``
+EVERYWHERE, ROWS = PartitionSpec(), PartitionSpec(("data", "fsdp"))
+# Where a leaf of the state lives. The first pattern found in its path decides how many elements
+# make it worth splitting over ``fsdp``; then its longest axis is split that fsdp divides.
+RULES: tuple[tuple[str, float], ...] = (
+    (r"\.step$|\.scales$", math.inf),
+    (r"", 1024),
+)
+# What a step computes with is gathered at its beginning; averages and optimizers never are.
+GATHERED = r"^\.(params|critic_params|reference)\b"
+CHUNK = 2**26  # bytes of a state that are handed to the other processes at once
 
-def start(cache: bool = True) -> None:
-    """Sets the platform's flags and the compilation cache; a user's own settings win."""
+
+def start(cache: bool = True, *, together: bool = False) -> None:
+    """Sets the platform's flags and the compilation cache; a user's own settings win.
+
+    ``together``: joins the processes of a cluster, where there is one.
+    """
     on_cpu = os.environ.get("JAX_PLATFORMS", "").lower() == "cpu" or not _accelerator_installed()
     flags = os.environ.get("XLA_FLAGS", "")
     version = importlib.metadata.version("jaxlib")
@@ -42,6 +64,8 @@ def start(cache: bool = True) -> None:
     if not _compile_seconds:
         _compile_seconds.append(0.0)
         jax.monitoring.register_event_duration_secs_listener(_count_compile)
+    if together:
+        cluster.join()
     if cache and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         folder = cache_folder() / "xla"
         try:
@@ -83,10 +107,36 @@ def _accelerator_installed() -> bool:
     return any(importlib.util.find_spec(name) is not None for name in names)
 
 
-def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
-    """All devices (or the given ones) along one axis, ``data``."""
+def make_mesh(devices: list[jax.Device] | None = None, shape: MeshConfig = ALL) -> Mesh:
+    """All devices (or the given ones) along ``data`` and ``fsdp``, neighbours along ``fsdp``.
+
+    Raises UserError where the shape does not use them all.
+    """
     devices = devices or jax.devices()
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    sizes = mesh_shape(shape, len(devices))
+    slices = {getattr(device, "slice_index", 0) for device in devices}
+    if len(slices) > 1:  # the slow links between slices carry ``data`` only
+        devices = sorted(devices, key=lambda d: (getattr(d, "slice_index", 0), d.id))
+        grid = np.array(devices).reshape(sizes)
+        return Mesh(grid, ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
+    return jax.make_mesh(sizes, ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2, devices=devices)
+
+
+def mesh_shape(shape: MeshConfig, devices: int) -> tuple[int, int]:
+    """The sizes of ``data`` and ``fsdp`` on so many devices. Raises UserError where none fits."""
+    fsdp = shape.fsdp
+    if devices % fsdp:
+        fits = max(n for n in range(1, min(fsdp, devices) + 1) if devices % n == 0)
+        raise UserError(
+            f"mesh.fsdp {fsdp} must divide the {devices} devices; try --mesh.fsdp={fits}"
+        )
+    data = shape.data or devices // fsdp
+    if data * fsdp != devices:
+        raise UserError(
+            f"mesh.data {data} x mesh.fsdp {fsdp} is {data * fsdp}, but there are {devices} "
+            f"devices; try --mesh.data={devices // fsdp} --mesh.fsdp={fsdp}"
+        )
+    return data, fsdp
 
 
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:
@@ -98,14 +148,89 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
         )
 
 
+def partition(path: str, shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
+    """How a leaf of the state is split, by the table ``RULES``."""
+    least = next(least for pattern, least in RULES if re.search(pattern, path))
+    fits = [axis for axis, size in enumerate(shape) if size % fsdp == 0]
+    if fsdp == 1 or not fits or math.prod(shape) < least:
+        return EVERYWHERE
+    longest = max(fits, key=lambda axis: shape[axis])
+    return PartitionSpec(*[None] * longest, "fsdp")
+
+
+def shardings(state: Any, mesh: Any) -> Any:
+    """The sharding of every leaf of a state."""
+
+    def place(path: Any, leaf: Any) -> NamedSharding:
+        spec = partition(jax.tree_util.keystr(path), leaf.shape, mesh.shape["fsdp"])
+        return NamedSharding(mesh, spec)
+
+    return jax.tree_util.tree_map_with_path(place, state)
+
+
+def place_state(state: Any, mesh: Mesh) -> Any:
+    """The state on the devices of the mesh, each leaf where ``RULES`` say.
+
+    Of several processes all get what the first one has.
+    """
+    if cluster.count() > 1:
+        state = _from_first(state)
+    return jax.tree.map(_place, state, shardings(state, mesh))
+
+
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """The tree on every device of the mesh."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return jax.tree.map(lambda leaf: _place(leaf, NamedSharding(mesh, EVERYWHERE)), tree)
+
+
+def _place(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    if sharding.is_fully_addressable:
+        return jax.device_put(leaf, sharding)
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        data = _place(jax.random.key_data(leaf), sharding)
+        return jax.jit(jax.random.wrap_key_data, out_shardings=sharding)(data)
+    host = np.asarray(leaf)
+    return jax.make_array_from_callback(host.shape, sharding, lambda part: host[part])
+
+
+def _from_first(tree: Any) -> Any:
+    """The tree of the first process, as host arrays, on every process."""
+    from jax.experimental import multihost_utils
+
+    leaves, structure = jax.tree.flatten(tree)
+    hosts = [np.asarray(leaf, order="C") for leaf in leaves]
+    cluster.agree("state", str([(str(host.dtype), host.shape) for host in hosts]))
+    flat = np.concatenate([host.reshape(-1).view(np.uint8) for host in hosts])
+    flat = np.pad(flat, (0, -len(flat) % min(CHUNK, len(flat))))
+    parts = [multihost_utils.broadcast_one_to_all(part) for part in _chunks(flat)]
+    flat, at, found = np.concatenate(parts), 0, []
+    for host in hosts:
+        part = flat[at : at + host.nbytes]
+        found.append(part.view(host.dtype).reshape(host.shape))
+        at += host.nbytes
+    return jax.tree.unflatten(structure, found)
+
+
+def _chunks(flat: np.ndarray) -> list[np.ndarray]:
+    return [flat[at : at + CHUNK] for at in range(0, len(flat), CHUNK)]
+
+
+def whole(tree: Any) -> Any:
+    """The tree on one device of this process. Where it is split, every process must call this."""
+    leaves = jax.tree.leaves(tree)
+    if not all(leaf.is_fully_replicated for leaf in leaves):
+        tree = _gather(leaves[0].sharding.mesh)(tree)
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+@functools.cache
+def _gather(mesh: Mesh) -> Any:
+    return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, EVERYWHERE))
 
 
 def place_batch(batch: HostBatch, mesh: Mesh) -> Batch:
     """The batch on the devices, split over them along B; bytes stay bytes until they are there."""
-    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    sharding = NamedSharding(mesh, ROWS)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), dict(batch))
 
 
@@ -146,6 +271,10 @@ class CompiledStep:
             size = float(memory.argument_size_in_bytes + memory.temp_size_in_bytes)
         return {"seconds": seconds, "flops": float(costs.get("flops", 0.0)), "bytes": size}
 
+    def text(self, batch: Batch) -> str:
+        """The program that was compiled for a batch of these shapes, as XLA writes it (HLO)."""
+        return str(self._programs[_shapes(batch)].as_text())
+
     def __call__(self, state: Any, batch: Batch, key: jax.Array) -> tuple[Any, Metrics]:
         shapes = _shapes(batch)
         self.flops = self._flops.get(shapes, 0.0)
@@ -159,21 +288,19 @@ def _shapes(batch: Batch) -> tuple[Any, ...]:
 def compile_step(
     make_step: Callable[..., Step], mesh: Mesh, *, backend: Literal["jit", "pmap"] = "jit"
 ) -> CompiledStep:
-    """``make_step(reduce=...)`` compiled for the mesh; call it with a replicated state and key.
+    """``make_step(reduce=...)`` compiled for the mesh; call it with a placed state and key.
 
     jit: the batch is sharded, the mean over it is the global mean, ``reduce`` is the identity, and
     the state is donated. pmap: each device takes its slice and ``reduce`` is the mean over devices.
     The state never grows a device axis, so a checkpoint serves both.
     """
     if backend == "jit":
-        everywhere, split = NamedSharding(mesh, PartitionSpec()), PartitionSpec("data")
-        function = jax.jit(
-            make_step(),
-            in_shardings=(everywhere, NamedSharding(mesh, split), everywhere),
-            out_shardings=everywhere,
-            donate_argnums=0,
+        return CompiledStep(jit_step(make_step, mesh), mesh)
+    if backend == "pmap" and (mesh.shape["fsdp"] > 1 or cluster.count() > 1):
+        raise UserError(
+            "backend pmap keeps the whole state on every device of one process; for --mesh.fsdp or "
+            "several processes use --train.backend jit"
         )
-        return CompiledStep(function, mesh)
     if backend == "pmap":
         step = make_step(reduce=lambda tree: jax.lax.pmean(tree, "data"))
 
@@ -191,11 +318,47 @@ def compile_step(
     raise UserError(f"backend {backend!r} is not known; use jit or pmap")
 
 
+def jit_step(make_step: Callable[..., Step], mesh: Any) -> Any:
+    """The step under jit with the shardings of the mesh, which may be one of no devices.
+
+    Where the state is split, what is computed with is gathered at the beginning, gradients are
+    reduced whole, and optimizers and averages work on their parts (ZeRO: Rajbhandari et al., 2020,
+    stage 2, with the parameters split between steps): no collective depends on the network.
+    """
+    everywhere, rows = NamedSharding(mesh, EVERYWHERE), NamedSharding(mesh, ROWS)
+    if mesh.shape["fsdp"] == 1:
+        return jax.jit(
+            make_step(),
+            in_shardings=(everywhere, rows, everywhere),
+            out_shardings=everywhere,
+            donate_argnums=0,
+        )
+    step = make_step(reduce=lambda tree: jax.lax.with_sharding_constraint(tree, everywhere))
+
+    def sharded(state: Any, batch: Batch, key: jax.Array) -> tuple[Any, Metrics]:
+        at_rest = shardings(state, mesh)
+        used = jax.tree_util.tree_map_with_path(
+            lambda path, spec: (
+                everywhere if re.match(GATHERED, jax.tree_util.keystr(path)) else spec
+            ),
+            at_rest,
+        )
+        new, metrics = step(jax.lax.with_sharding_constraint(state, used), batch, key)
+        return jax.lax.with_sharding_constraint(new, at_rest), metrics
+
+    return jax.jit(
+        sharded,
+        in_shardings=(None, rows, everywhere),  # the state's come with it, and are those at rest
+        out_shardings=(None, everywhere),
+        donate_argnums=0,
+    )
+
+
 class _PmapStep(CompiledStep):
     """Gives the batch the device axis that pmap maps over."""
 
     def _split(self, batch: Batch) -> Batch:
-        n, sharding = self.mesh.size, NamedSharding(self.mesh, PartitionSpec("data"))
+        n, sharding = self.mesh.size, NamedSharding(self.mesh, ROWS)
         split = {k: v.reshape(n, len(v) // n, *v.shape[1:]) for k, v in batch.items()}
         return jax.device_put(split, sharding)  # a reshape forgets it of arrays without elements
 

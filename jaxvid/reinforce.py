@@ -8,18 +8,19 @@ import dataclasses
 import functools
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvid import accounting, loop, training
+from jaxvid import accounting, cluster, loop, training
 from jaxvid import config as configs
 from jaxvid.config import GanRun, RlRun
 from jaxvid.data.loader import Batches
 from jaxvid.data.source import Source, open_source
-from jaxvid.gate import Gate, Verdict, sections, table, without_policy
+from jaxvid.gate import Gate, Glance, Verdict, sections, table, without_policy
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.lock import locked
 from jaxvid.io.log import say
@@ -27,7 +28,7 @@ from jaxvid.io.media import atomic_write_text, write_video
 from jaxvid.io.report import Film, Row, read_curves, write_report
 from jaxvid.models.generator import Generator
 from jaxvid.optim import make_optimizer
-from jaxvid.parallel import check_batch_size, compile_function, compile_step, make_mesh
+from jaxvid.parallel import check_batch_size, compile_function, compile_step, make_mesh, whole
 from jaxvid.rl.rewards import REWARDS, measure_scale
 from jaxvid.state import RlState, init_rl
 from jaxvid.steps.gan import to_unit
@@ -212,11 +213,11 @@ def train_rl(run: RlRun, folder: pathlib.Path) -> RlState:
     for name, (start, unit) in zip(tuning.terms, np.asarray(state.scales), strict=True):
         say(f"rl: {name} counts beyond {start:.4g} of real clips, in units of {unit:.4g}")
     training.open_run(folder, run)
-    atomic_write_text(folder / "generator.json", configs.to_json(tuned))
-    mesh = make_mesh()
+    cluster.on_first(lambda: atomic_write_text(folder / "generator.json", configs.to_json(tuned)))
+    mesh = make_mesh(None, run.mesh)
     check_batch_size(run.train.batch_size, mesh)
     step = compile_step(functools.partial(make_rl_step, tuning), mesh, backend=run.train.backend)
-    gate = Gate(tuned, training.make_nets(tuned))
+    gate = functools.cache(lambda: Gate(tuned, training.make_nets(tuned)))
     return loop.run(
         "rl",
         folder,
@@ -228,16 +229,13 @@ def train_rl(run: RlRun, folder: pathlib.Path) -> RlState:
     )
 
 
-def _watch(gate: Gate, run: RlRun, state: RlState, step: int) -> float:
+def _watch(gate: Callable[[], Gate], run: RlRun, state: RlState, step: int) -> float:
     """The gate's short form: its score, lower is better, 0 or less where all holds.
 
     Raises ``loop.Enough`` where the divergence from the reference is over its budget.
     """
-    params, reference = (
-        jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
-        for tree in (state.ema, state.reference)
-    )
-    found = gate.glance(reference | {"policy": params})
+    params, reference = whole(state.ema), whole(state.reference)  # by all processes
+    found = Glance(*cluster.on_first(lambda: gate().glance(reference | {"policy": params})))
     say(f"rl: step {step}: {found.text}")
     if found.divergence > run.rl.kl_budget:
         raise loop.Enough(

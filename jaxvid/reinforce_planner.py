@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
+from jaxvid import cluster, grammar, loop, training
 from jaxvid import config as configs
-from jaxvid import grammar, loop, training
 from jaxvid.config import PlannerRlRun, PlannerRun
 from jaxvid.data.prompts import collate
 from jaxvid.data.source import Split
@@ -27,7 +27,7 @@ from jaxvid.metrics.bootstrap import Interval, interval
 from jaxvid.models.planner import Planner, Sample, sample
 from jaxvid.optim import make_optimizer
 from jaxvid.outline import TO, Outline, stated
-from jaxvid.parallel import check_batch_size, compile_function, compile_step, make_mesh
+from jaxvid.parallel import check_batch_size, compile_function, compile_step, make_mesh, whole
 from jaxvid.rl.plans import PLAN_REWARDS, unrelated
 from jaxvid.staging import stage
 from jaxvid.state import PlannerRlState, init_planner_rl
@@ -74,13 +74,13 @@ def train_planner_rl(run: PlannerRlRun, folder: pathlib.Path) -> PlannerRlState:
             raise UserError(f"no reward {name!r} of plans; use {', '.join(PLAN_REWARDS)}")
     planner, params, base = _base(run, folder)
     training.check_run(folder, run)
-    mesh = make_mesh()
+    mesh = make_mesh(None, run.mesh)
     check_batch_size(run.train.batch_size, mesh)
     tuning = Rehearsal(planner, make_optimizer(run.optim, run.train.steps), run.rl)
     make_step = functools.partial(make_planner_rl_step, tuning)
     step = compile_step(make_step, mesh, backend=run.train.backend)
     training.open_run(folder, run)
-    atomic_write_text(folder / "planner.json", configs.to_json(base))
+    cluster.on_first(lambda: atomic_write_text(folder / "planner.json", configs.to_json(base)))
     say(f"rl_planner: rewards {', '.join(run.rl.rewards)}")
     prompts = dataclasses.replace(base, train=run.train)
     watched = stories(base, "test", WATCHED, seed=SEED)
@@ -105,12 +105,15 @@ def _watch(
     step: int,
 ) -> float:
     """The share of prompts not wholly right, with half of what was invented; lower is better."""
-    params = jax.tree.map(lambda leaf: leaf.addressable_data(0), state.ema)
-    found = marks(watched, ask(read, params, watched, base))
-    exact, strict = found["exact"].mean(), found["strict"].mean()
+    params = whole(state.ema)  # by all processes
+
+    def look() -> tuple[float, float, float]:
+        found = marks(watched, ask(read, params, watched, base))
+        return float(found["exact"].mean()), float(found["strict"].mean()), _last_kl(folder)
+
+    exact, strict, kl = cluster.on_first(look)
     say(f"rl_planner: step {step}: {exact:.1%} right, {strict:.1%} and nothing else read")
     score = float(1 - (exact + strict) / 2)
-    kl = _last_kl(folder)
     if kl > run.rl.kl_budget:
         raise loop.Enough(
             f"{kl:.2f} nats a sentence from the reference, over --rl.kl-budget {run.rl.kl_budget}",
@@ -187,7 +190,7 @@ def load_planner_rl(folder: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:
     like = jax.eval_shape(
         lambda: init_planner_rl(training.build_planner(base, abstract=True)[1].params, tx)
     )
-    with Checkpoints(folder / "checkpoints", keep=run.train.keep) as checkpoints:
+    with Checkpoints(folder / "checkpoints", alone=True) as checkpoints:
         state, _ = checkpoints.restore(like, checkpoints.best)
     return training.make_planner(base), state.ema, base
 

@@ -1,6 +1,10 @@
-"""What a run would cost: parameters, operations, memory, from shapes and XLA's own count."""
+"""What a run would cost: parameters, operations, memory, from shapes and XLA's own count; what a
+step sends between devices, from the program that XLA made of it.
+"""
 
 import dataclasses
+import math
+import re
 from typing import Any
 
 import jax
@@ -74,6 +78,52 @@ def sizes(run: GanRun, *, compiled: bool = False) -> Sizes:
         sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)),
         memory,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """One exchange between devices: its kind, how many devices take part in each group of it, and
+    the shapes that come out of it on a device, with the bytes of them.
+    """
+
+    kind: str
+    group: int
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @property
+    def bytes(self) -> int:
+        """Of what comes out on a device."""
+        return sum(_BITS[kind] * math.prod(shape) // 8 for kind, shape in self.shapes)
+
+
+_BITS = {"pred": 8, "s8": 8, "u8": 8, "bf16": 16, "f16": 16, "s32": 32, "u32": 32, "f32": 32}
+_BITS |= {"s64": 64, "u64": 64, "f64": 64}
+_KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|collective-broadcast"
+_LINE = re.compile(rf"= (.*?) ({_KINDS})(?:-start)?\(.*?(?:replica_groups=(.*))?$")
+
+
+def collectives(program: str) -> list[Collective]:
+    """The exchanges in the text of a compiled program (HLO), each as often as it stands there."""
+    found = []
+    for line in program.splitlines():
+        if match := _LINE.search(line):
+            out, kind, groups = match.groups()
+            shapes = re.findall(r"\b([a-z]+\d*)\[([\d,]*)\]", out)
+            sized = tuple((k, tuple(int(n) for n in d.split(",") if n)) for k, d in shapes)
+            found.append(Collective(kind, _group(groups or ""), sized))
+    return found
+
+
+def _group(text: str) -> int:
+    """Devices of a group, from one of the three ways in which XLA writes groups; 0: from none."""
+    if match := re.match(r"mesh\[(.*?)\].*?\{(.*?)\}", text):
+        sizes = dict(re.findall(r"'(\w+)'=(\d+)", match[1]))
+        return math.prod(int(sizes[axis]) for axis in re.findall(r"'(\w+)'", match[2]))
+    if match := re.match(r"\[(\d+),(\d+)\]<=", text):
+        return int(match[2])
+    if match := re.match(r"\{\{([\d,]*)\}", text):
+        return len(match[1].split(","))
+    return 0
 
 
 def describe(run: GanRun | PlannerRun) -> str:

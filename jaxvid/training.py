@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvid import cluster, grammar, loop
 from jaxvid import config as configs
-from jaxvid import grammar, loop
 from jaxvid.config import DataConfig, GanRun, PlannerRun, TrainConfig
 from jaxvid.data.batch import collate
 from jaxvid.data.loader import Batches, make_loader
@@ -33,6 +33,7 @@ from jaxvid.parallel import (
     compile_function,
     compile_step,
     make_mesh,
+    whole,
 )
 from jaxvid.state import GanState, PlannerState, init_gan, init_planner
 from jaxvid.steps.gan import Game, make_gan_step
@@ -59,7 +60,13 @@ def check_run(folder: pathlib.Path, run: Any) -> None:
 
 
 def open_run(folder: pathlib.Path, run: Any) -> None:
-    """Makes the run folder and its ``config.json``."""
+    """Makes the run folder and its ``config.json``; of several processes the first one does."""
+    cluster.agree("configuration", configs.to_json(run))
+    cluster.on_first(lambda: _make_folder(folder, run))
+    cluster.check_shared(folder / "config.json")
+
+
+def _make_folder(folder: pathlib.Path, run: Any) -> None:
     try:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -70,7 +77,7 @@ def open_run(folder: pathlib.Path, run: Any) -> None:
 
 
 def _essence(run: Any) -> Any:
-    """The run without what may change when it goes on: how long and how often."""
+    """The run without what may change when it goes on: how long, how often, on which devices."""
     train = dataclasses.replace(
         run.train,
         steps=1,
@@ -79,8 +86,9 @@ def _essence(run: Any) -> Any:
         checkpoint_every=1,
         keep=1,
         tensorboard=False,
+        watchdog=0.0,
     )
-    return dataclasses.replace(run, train=train)
+    return dataclasses.replace(run, train=train, mesh=configs.MeshConfig())
 
 
 def _first_difference(before: Any, now: Any) -> str:
@@ -132,7 +140,7 @@ def prompt_source(run: PlannerRun, order: int = 0) -> PromptSource:
 def planner_step(run: PlannerRun, planner: Planner) -> CompiledStep:
     """The planner's training step on all devices."""
     tx = make_optimizer(run.optim, run.train.steps)
-    mesh = make_mesh()
+    mesh = make_mesh(None, run.mesh)
     check_batch_size(run.train.batch_size, mesh)
     make_step = functools.partial(make_planner_step, planner, tx)
     return compile_step(make_step, mesh, backend=run.train.backend)
@@ -251,7 +259,7 @@ def make_game(run: GanRun, nets: Nets) -> Game:
 
 def gan_phases(run: GanRun, nets: Nets) -> list[loop.Phase]:
     """The warm-up by reconstruction alone, then the adversarial game."""
-    mesh = make_mesh()
+    mesh = make_mesh(None, run.mesh)
     check_batch_size(run.train.batch_size // run.compute.accumulate, mesh)
     game = make_game(run, nets)
     phases = []
@@ -377,12 +385,15 @@ def _sample_hook(folder: pathlib.Path, sample: Sampler, shown: HostBatch) -> loo
         batch["mask"] = np.zeros((*batch["video"].shape[:-1], 1), np.float32)
         return np.asarray(to_bytes(sampler(params, batch, jax.random.key(0)))[0])
 
-    def hook(state: GanState, step: int) -> float:
-        params: Params = jax.tree.map(lambda leaf: leaf.addressable_data(0), state.ema)
+    def show(params: Params, step: int) -> float:
         video = np.stack([film(params, at) for at in range(SAMPLES)])
         rows = np.stack([video, shown["video"]], axis=1).reshape(-1, *video.shape[1:])
         write_grid(folder / "samples" / f"step_{step:06d}.png", rows, frames=8, scale=2)
         error = video.astype(np.float32) - shown["video"].astype(np.float32)
         return float((error**2).mean() / 255.0**2)
+
+    def hook(state: GanState, step: int) -> float:
+        params = whole(state.ema)  # by all processes, since it may be split over them
+        return float(cluster.on_first(lambda: show(params, step)))
 
     return hook

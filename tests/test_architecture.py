@@ -30,6 +30,7 @@ FLOORS = {
     "rl": 7,
     "state": 8,
     "optim": 8,
+    "cluster": 8,
     "parallel": 9,
     "health": 9,
     "data": 9,
@@ -138,7 +139,7 @@ def test_package_budget() -> None:
     # What people say in a language is a list that grows with every wording: counted apart.
     words = [path for path in FILES if path.name.startswith(("english", "chinese"))]
     code = [path for path in FILES if path not in words]
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in code) <= 17_100
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in code) <= 18_600
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in words) <= 3_600
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 import pathlib
 
 import jax
@@ -25,6 +26,7 @@ from jaxvid.data.loader import Batches
 from jaxvid.data.source import open_source
 from jaxvid.io.checkpoint import tree_digest
 from jaxvid.parallel import CompiledStep, compile_step, make_mesh, place_batch, replicate
+from jaxvid.sizes import collectives
 from jaxvid.state import GanState
 from jaxvid.steps import gan as gan_step
 from jaxvid.steps.sample import make_sampler, to_bytes
@@ -81,6 +83,8 @@ def compiled(run: GanRun, batch: HostBatch, devices: int, backend: str) -> Compi
 def after(step: CompiledStep, batch: HostBatch, state: GanState, steps: int) -> GanState:
     state = replicate(jax.tree.map(jnp.array, state), step.mesh)
     key = replicate(jax.random.key(0), step.mesh)
+    if step.mesh.size > 1:  # ahead of time, so that the program can be read
+        step.compile(state, place_batch(batch, step.mesh), key)
     for i in range(steps):
         moved = {**batch, "index": batch["index"] + i}
         state, metrics = step(state, place_batch(moved, step.mesh), key)
@@ -99,7 +103,8 @@ def one_device(batch: HostBatch) -> tuple[CompiledStep, GanState, GanState]:
 def test_eight_devices_agree_with_one(batch: HostBatch, one_device: tuple, backend: str) -> None:
     """Parameters and both optimizer states after three steps, to 1e-5."""
     _, start, expected = one_device
-    actual = after(compiled(RUN, batch, 8, backend), batch, start, 3)
+    step = compiled(RUN, batch, 8, backend)
+    actual = after(step, batch, start, 3)
     for (path, a), b in zip(
         jax.tree_util.tree_leaves_with_path(actual), jax.tree.leaves(expected), strict=True
     ):
@@ -110,6 +115,19 @@ def test_eight_devices_agree_with_one(batch: HostBatch, one_device: tuple, backe
         for a, b in zip(jax.tree.leaves(actual.params), jax.tree.leaves(start.params), strict=True)
     ]
     assert max(moved) > 1e-4  # agreement of something that happened
+    if backend == "jit":
+        check_exchanges(step.text(place_batch(batch, step.mesh)), start)
+
+
+def check_exchanges(program: str, start: GanState) -> None:
+    """Devices exchange nothing but the gradients, once, and the metrics: two sums over all."""
+    found = collectives(program)
+    assert [(c.kind, c.group) for c in found] == [("all-reduce", 8)] * 2
+    sizes = sorted(math.prod(shape) for c in found for _, shape in c.shapes)
+    weights = sorted(leaf.size for leaf in jax.tree.leaves((start.params, start.critic_params)))
+    for size in weights:  # every gradient is among what is summed ...
+        sizes.remove(size)
+    assert sum(sizes) < 2000  # ... and the rest are means for the metrics, and moments
 
 
 def test_compiles_once(batch: HostBatch, one_device: tuple) -> None:

@@ -98,7 +98,7 @@ def tuned(tiny_run: pathlib.Path) -> pathlib.Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate, "GLANCE", (2, 2))
         patch.setattr(reinforce, "REAL", 8)
-        patch.setattr(reinforce, "make_mesh", lambda: parallel.make_mesh(jax.devices()[:1]))
+        patch.setattr(reinforce, "make_mesh", lambda *_: parallel.make_mesh(jax.devices()[:1]))
         half = dataclasses.replace(RUN, train=dataclasses.replace(RUN.train, steps=2))
         reinforce.train_rl(half, folder)
         reinforce.train_rl(RUN, folder)

@@ -164,7 +164,7 @@ def test_a_planner_is_tuned_compared_and_loaded(tiny_run: pathlib.Path) -> None:
     options += ["--train.sample-every", "2", "--train.checkpoint-every", "2", "--rl.group", "2"]
     with pytest.MonkeyPatch.context() as patch:
         one = parallel.make_mesh(jax.devices()[:1])
-        patch.setattr(reinforce_planner, "make_mesh", lambda: one)
+        patch.setattr(reinforce_planner, "make_mesh", lambda *_: one)
         patch.setattr(reinforce_planner, "WATCHED", 4)
         patch.setattr(reinforce_planner, "BATCH", 4)
         patch.setattr(

@@ -12,7 +12,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run, folder, dry_run = cli.parse_run(presets.GAN, argv, prog="train.gan", kind="gan")
         from jaxvid import parallel
 
-        parallel.start()
+        parallel.start(together=True)
         if dry_run:
             from jaxvid import sizes
 
@@ -20,9 +20,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             return
         with one_writer(folder):
             from jaxvid import training
+            from jaxvid.io.log import say
 
             training.train_gan(run, folder)
-        print(f"gan: done; next: jaxvid generate --run {folder.parent} 'a prompt' --out video.mp4")
+        say(f"gan: done; next: jaxvid generate --run {folder.parent} 'a prompt' --out video.mp4")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         run, folder, dry_run = cli.parse_run(
             presets.PLANNER, argv, prog="train.planner", kind="planner"
         )
-        from jaxvid import parallel
+        from jaxvid import cluster, parallel
 
-        parallel.start()
+        parallel.start(together=True)
         if dry_run:
             from jaxvid import sizes
 
@@ -22,13 +22,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             return
         with one_writer(folder):
             from jaxvid import training
+            from jaxvid.io.log import say
 
             training.train_planner(run, folder)
         if run.data.source == "stories":
             from jaxvid.evaluate_planner import evaluate_planner
 
-            evaluate_planner(folder.parent)
-        print(f"planner: done; next: jaxvid script --run {folder.parent} 'a prompt'")
+            cluster.on_first(lambda: evaluate_planner(folder.parent))
+        say(f"planner: done; next: jaxvid script --run {folder.parent} 'a prompt'")
 
 
 if __name__ == "__main__":

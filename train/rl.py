@@ -16,22 +16,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         if dry_run:
             print(config.to_json(run))
             return
-        from jaxvid import parallel
+        from jaxvid import cluster, parallel
 
-        parallel.start()
+        parallel.start(together=True)
         if isinstance(run, config.PlannerRlRun):
             folder = folder.with_name("rl_planner")
             with one_writer(folder):
                 from jaxvid import reinforce_planner
 
                 reinforce_planner.train_planner_rl(run, folder)
-                reinforce_planner.compare(folder)
+                cluster.on_first(lambda: len(reinforce_planner.compare(folder)))
             return
         with one_writer(folder):
             from jaxvid import reinforce
 
             reinforce.train_rl(run, folder)
-            reinforce.try_gate(folder)
+            cluster.on_first(lambda: reinforce.try_gate(folder).passed)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,21 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from jaxvid import cluster
 from jaxvid.io.media import atomic_write_text
 
 
 def say(text: str) -> None:
-    """One line for a person."""
-    print(text, flush=True)
+    """One line for a person; of several processes the first one says it."""
+    if not cluster.index():
+        print(text, flush=True)
 
 
 class RunLog:
     """Metrics of a run that ends at ``steps``, appended to ``folder/metrics.jsonl``, a line a step.
 
     Opened at step ``start`` it drops lines of later steps: a resumed run has each step once.
-    ``past`` is told the metrics of every step before.
+    ``past`` is told the metrics of every step before. Of several processes the first one writes.
     """
 
     def __init__(
@@ -42,10 +44,14 @@ class RunLog:
         self.dropped = 0  # steps that were logged beyond ``start``
         if self._path.exists():
             kept, self.dropped = _read(self._path, start, past)
-            atomic_write_text(self._path, kept)
-        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - closed in close()
-        self._writer = _tensorboard(folder) if tensorboard else None
-        self._bar = _bar(name, start, steps) if sys.stdout.isatty() else None
+            if not cluster.index():
+                atomic_write_text(self._path, kept)
+        path = os.devnull if cluster.index() else self._path
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed in close()
+        self._writer = _tensorboard(folder) if tensorboard and not cluster.index() else None
+        self._bar = (
+            _bar(name, start, steps) if sys.stdout.isatty() and not cluster.index() else None
+        )
         self._last = time.monotonic()
         self._pace: float | None = None  # seconds a step
 
@@ -90,7 +96,8 @@ class RunLog:
     def flush(self) -> None:
         """Writes out what is buffered: before a checkpoint, which must not be ahead of the log."""
         self._file.flush()
-        os.fsync(self._file.fileno())
+        if not cluster.index():
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Writes out what is buffered."""

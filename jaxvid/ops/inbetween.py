@@ -65,10 +65,11 @@ def meet(near: Neighbours) -> Neighbours:
     """
     B, T, H, W, C = near.before.shape
     before, after = (lax.stop_gradient(x.reshape(B * T, H, W, C)) for x in near[:2])
-    first, second = (
-        0.5 + 0.5 * jnp.concatenate(pair) for pair in ((before, after), (after, before))
-    )
-    there, back = jnp.split(estimate(first, second), 2)
+    # Example by example, so that a batch that is split over devices stays where it is.
+    pairs = jnp.stack([before, after], axis=1), jnp.stack([after, before], axis=1)
+    first, second = (0.5 + 0.5 * pair.reshape(-1, H, W, C) for pair in pairs)
+    flow = estimate(first, second).reshape(B * T, 2, H, W, 2)
+    there, back = flow[:, 0], flow[:, 1]
     t = near.share.reshape(-1, 1, 1, 1)
     before, _ = warp(before, t * t * back - (1 - t) * t * there)
     after, _ = warp(after, (1 - t) ** 2 * there - t * (1 - t) * back)
