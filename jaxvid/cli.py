@@ -6,6 +6,7 @@ Bad input is one line on stderr and exit code 2, before JAX is started where tha
 import contextlib
 import dataclasses
 import difflib
+import io
 import logging
 import pathlib
 import sys
@@ -110,18 +111,40 @@ class Export:
     """File to write; by default planner.safetensors or generator.safetensors."""
 
 
+def plain(text: str) -> str:
+    """The text with what terminals obey, and what turns its direction, written as escapes.
+
+    Names of files and captions are not ours: they may hold anything.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+class _Plain(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return plain(super().formatMessage(record))
+
+
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
     """Turns a UserError into its line on stderr and exit code 2."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Plain("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("jaxvid").setLevel(logging.INFO)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be Unicode
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except BrokenPipeError:
         raise SystemExit(141) from None
+    except OSError as error:  # of the machine: a path that cannot be, a full disk, no permission
+        name = "" if error.filename is None else f"{str(error.filename)[:200]}: "
+        print(f"error: {plain(name)}{error.strerror or type(error).__name__}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -246,7 +269,8 @@ def _script(options: Script) -> None:
     if options.schema:
         print(json.dumps(schema(), indent=2))
     elif options.preview is not None:
-        _preview(options.preview, options.out or options.preview.with_suffix(".gif"))
+        script = options.preview
+        _preview(script, options.out or script.parent / f"{script.stem}.gif")
     elif options.prompt is None:
         raise UserError("give a prompt, as in: jaxvid script 'a red circle moves to the right'")
     else:

@@ -7,6 +7,7 @@ A ``GanRun`` or ``PlannerRun`` is all that a training needs to be repeated; it i
 import dataclasses
 import json
 import math
+import pathlib
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
@@ -14,14 +15,26 @@ from jaxvid import document
 from jaxvid.typing import UserError
 
 R = TypeVar("R")
+MOST = 2**31  # of anything
+DEEPEST = 200  # layers of a network
+WIDEST = 2**16  # features of a token
+LARGEST = 2**31  # bytes of a clip
 
 
 def _positive(config: object, *names: str) -> None:
     _need(config, names, lambda value: 0 < value < math.inf, "over 0")
+    _bounded(config, names)
 
 
 def _not_negative(config: object, *names: str) -> None:
     _need(config, names, lambda value: 0 <= value < math.inf, "0 or more")
+    _bounded(config, names)
+
+
+def _bounded(config: object, names: tuple[str, ...]) -> None:
+    _need(config, names, lambda value: value < MOST, f"below {MOST}")
+    deep = [name for name in names if name.endswith("layers") or name == "blocks"]
+    _need(config, tuple(deep), lambda value: value <= DEEPEST, f"at most {DEEPEST}")
 
 
 def _below_one(config: object, *names: str) -> None:
@@ -43,6 +56,8 @@ def _widths(config: object, name: str) -> None:
 
 
 def _heads(width: int, heads: int) -> None:
+    if width > WIDEST:
+        raise UserError(f"width is {width}; it must be at most {WIDEST}")
     if width % heads:
         divisors = [k for k in range(1, width + 1) if width % k == 0]
         fits = min(divisors, key=lambda k: (abs(k - heads), -k))
@@ -72,6 +87,12 @@ class DataConfig:
         _positive(self, "resolution", "frames", "fps", "text_length", "threads")
         _not_negative(self, "memory_gb")
         _multiple("text_length", self.text_length, 4, "the encoders read four bytes as one")
+        _need(self, ("text_length", "threads"), lambda value: value <= WIDEST, f"at most {WIDEST}")
+        if (size := 3 * self.frames * self.resolution**2) > LARGEST:
+            raise UserError(
+                f"{self.frames} frames of {self.resolution} pixels a side are {size:,} bytes a"
+                f" clip; at most {LARGEST:,}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -332,6 +353,14 @@ class RlRun:
 def to_json(run: Any) -> str:
     """The resolved configuration, as written to ``config.json``."""
     return json.dumps(dataclasses.asdict(run), indent=1)
+
+
+def read(cls: type[R], path: pathlib.Path) -> R:
+    """The configuration in a run's file. Raises UserError, naming it, for anything else."""
+    try:
+        return from_json(cls, document.read_file(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def from_json(cls: type[R], text: str) -> R:

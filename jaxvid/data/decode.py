@@ -9,6 +9,7 @@ file name. Whatever is wrong with a file, the answer is ``BadVideo`` with the pa
 import fractions
 import io
 import math
+import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -84,7 +85,7 @@ def read_image(source: str | pathlib.Path | bytes) -> np.ndarray:
     from PIL import ImageOps
 
     name = "image" if isinstance(source, bytes) else source
-    if not isinstance(source, bytes) and not pathlib.Path(source).is_file():
+    if not isinstance(source, bytes) and not os.path.isfile(source):
         raise BadVideo(name, "no such image file")
     try:
         with _open_picture(source) as picture:
@@ -113,9 +114,9 @@ def numbered_images(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _open(path: pathlib.Path, resolution: int | None, wanted: int) -> _Film:
-    if path.is_dir():
+    if os.path.isdir(path):
         return _open_folder(path, resolution)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise BadVideo(path, "no such file")
     with path.open("rb") as file:
         head = file.read(12)

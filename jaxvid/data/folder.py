@@ -47,8 +47,8 @@ def open_folder(
     sidecar names groups, about a tenth of these, by a hash of their names. Raises UserError for a
     folder that is missing or empty or has no clip that can be decoded, and for a bad sidecar.
     """
-    root = pathlib.Path(path).expanduser()
-    if not root.is_dir():
+    root = pathlib.Path(os.path.expanduser(path))
+    if not os.path.isdir(root):
         raise UserError(f"folder:{path}: no such folder; give the folder that holds the videos")
     prepared = prepare(root, config, cache_dir=cache_dir)
     return Folder(root, prepared, config, split=split, seed=seed)
