@@ -3,20 +3,17 @@
 Bad input is one line on stderr and exit code 2, before JAX is started where that is possible.
 """
 
-import contextlib
 import dataclasses
 import difflib
-import logging
 import pathlib
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from jaxvid import cluster
 from jaxvid._version import __version__
+from jaxvid.terminal import user_errors as user_errors  # the scripts take it from here
 from jaxvid.typing import UserError
 
 
@@ -110,29 +107,6 @@ class Export:
     """Folder of a trained run."""
     out: pathlib.Path | None = None
     """File to write; by default planner.safetensors or generator.safetensors."""
-
-
-@contextlib.contextmanager
-def user_errors() -> Iterator[None]:
-    """Turns a UserError into its line on stderr and its exit code (2, unless it says another).
-
-    What ends one of several processes ends it at once, or it would wait for the others.
-    """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("jaxvid").setLevel(logging.INFO)
-    try:
-        yield
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        cluster.abandon(error.code)
-        raise SystemExit(error.code) from None
-    except BrokenPipeError:
-        raise SystemExit(141) from None
-    except (Exception, KeyboardInterrupt) as error:
-        if cluster.count() > 1:
-            traceback.print_exc()
-        cluster.abandon(130 if isinstance(error, KeyboardInterrupt) else 1)
-        raise
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -257,7 +231,8 @@ def _script(options: Script) -> None:
     if options.schema:
         print(json.dumps(schema(), indent=2))
     elif options.preview is not None:
-        _preview(options.preview, options.out or options.preview.with_suffix(".gif"))
+        script = options.preview
+        _preview(script, options.out or script.parent / f"{script.stem}.gif")
     elif options.prompt is None:
         raise UserError("give a prompt, as in: jaxvid script 'a red circle moves to the right'")
     else:

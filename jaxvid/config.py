@@ -6,53 +6,15 @@ A ``GanRun`` or ``PlannerRun`` is all that a training needs to be repeated; it i
 
 import dataclasses
 import json
-import math
-from collections.abc import Callable
+import pathlib
 from typing import Any, Literal, TypeVar
 
 from jaxvid import document
+from jaxvid.bounds import WIDEST, below_one, heads, multiple, need, not_negative, positive, widths
 from jaxvid.typing import UserError
 
 R = TypeVar("R")
-
-
-def _positive(config: object, *names: str) -> None:
-    _need(config, names, lambda value: 0 < value < math.inf, "over 0")
-
-
-def _not_negative(config: object, *names: str) -> None:
-    _need(config, names, lambda value: 0 <= value < math.inf, "0 or more")
-
-
-def _below_one(config: object, *names: str) -> None:
-    _need(config, names, lambda value: 0 <= value < 1, "from 0 to below 1")
-
-
-def _need(
-    config: object, names: tuple[str, ...], fits: Callable[[float], bool], words: str
-) -> None:
-    for name in names:
-        if not fits(value := getattr(config, name)):
-            raise UserError(f"{name} is {str(value)[:40]}; it must be {words}")
-
-
-def _widths(config: object, name: str) -> None:
-    value = getattr(config, name)
-    if not value or min(value) < 2:
-        raise UserError(f"{name} is {list(value)}; it needs a width of at least 2 for each stage")
-
-
-def _heads(width: int, heads: int) -> None:
-    if width % heads:
-        divisors = [k for k in range(1, width + 1) if width % k == 0]
-        fits = min(divisors, key=lambda k: (abs(k - heads), -k))
-        raise UserError(f"width {width} must be divisible by heads {heads}; try heads={fits}")
-
-
-def _multiple(name: str, value: int, of: int, why: str) -> None:
-    if value % of:
-        fits = -(-value // of) * of
-        raise UserError(f"{name} {value} must be a multiple of {of}; try {fits} ({why})")
+LARGEST = 2**31  # bytes of a clip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +31,15 @@ class DataConfig:
     threads: int = 2  # that decode and gather batches
 
     def __post_init__(self) -> None:
-        _positive(self, "resolution", "frames", "fps", "text_length", "threads")
-        _not_negative(self, "memory_gb")
-        _multiple("text_length", self.text_length, 4, "the encoders read four bytes as one")
+        positive(self, "resolution", "frames", "fps", "text_length", "threads")
+        not_negative(self, "memory_gb")
+        multiple("text_length", self.text_length, 4, "the encoders read four bytes as one")
+        need(self, ("text_length", "threads"), lambda value: value <= WIDEST, f"at most {WIDEST}")
+        if (size := 3 * self.frames * self.resolution**2) > LARGEST:
+            raise UserError(
+                f"{self.frames} frames of {self.resolution} pixels a side are {size:,} bytes a"
+                f" clip; at most {LARGEST:,}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +53,8 @@ class PlannerConfig:
     byte_width: int = 32  # features of a byte
 
     def __post_init__(self) -> None:
-        _positive(self, "width", "encoder_layers", "decoder_layers", "heads", "byte_width")
-        _heads(self.width, self.heads)
+        positive(self, "width", "encoder_layers", "decoder_layers", "heads", "byte_width")
+        heads(self.width, self.heads)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +76,10 @@ class GeneratorConfig:
     attention: Literal["factorised", "full"] = "factorised"  # space then time, or both at once
 
     def __post_init__(self) -> None:
-        _positive(self, "width", "layers", "heads", "patch", "blocks", "drawing")
-        _heads(self.width, self.heads)
-        _not_negative(self, "text_layers", "latent", "motion", "policy")
-        _widths(self, "decoder")
+        positive(self, "width", "layers", "heads", "patch", "blocks", "drawing")
+        heads(self.width, self.heads)
+        not_negative(self, "text_layers", "latent", "motion", "policy")
+        widths(self, "decoder")
         if self.width % 2:
             raise UserError(f"width {self.width} must be even; try {self.width + 1}")
         if self.patch != 2 ** len(self.decoder):
@@ -132,9 +100,9 @@ class CriticConfig:
     text_width: int = 64
 
     def __post_init__(self) -> None:
-        _positive(self, "frames", "clip_width", "clip_layers", "heads", "text_width")
-        _heads(self.clip_width, self.heads)
-        _widths(self, "frame_widths")
+        positive(self, "frames", "clip_width", "clip_layers", "heads", "text_width")
+        heads(self.clip_width, self.heads)
+        widths(self, "frame_widths")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,11 +129,11 @@ class LossConfig:
     ema: float = 0.995
 
     def __post_init__(self) -> None:
-        _positive(self, "penalty_epsilon", "reconstruction_epsilon", "frames", "warmup_frames")
-        _not_negative(self, "penalty_weight", "centring", "generator", "reconstruction")
-        _not_negative(self, "reconstruction_final", "mismatch", "transport", "warmup", "augment")
-        _not_negative(self, "kl", "posterior")
-        _below_one(self, "ema")
+        positive(self, "penalty_epsilon", "reconstruction_epsilon", "frames", "warmup_frames")
+        not_negative(self, "penalty_weight", "centring", "generator", "reconstruction")
+        not_negative(self, "reconstruction_final", "mismatch", "transport", "warmup", "augment")
+        not_negative(self, "kl", "posterior")
+        below_one(self, "ema")
         if self.posterior > 1:
             raise UserError(f"posterior is {self.posterior}; it is a share, at most 1")
 
@@ -191,7 +159,7 @@ class TaskConfig:
         shares = (self.nothing, self.first, self.start, self.ends, self.scattered, self.region)
         if min(shares) < 0 or not abs(sum(shares) - 1) <= 1e-6:
             raise UserError(f"the shares of the tasks are {shares}; they must add up to 1")
-        _below_one(self, "drop_text", "drop_script", "drop_class")
+        below_one(self, "drop_text", "drop_script", "drop_class")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +171,7 @@ class ComputeConfig:
     accumulate: int = 1  # parts that a batch is computed in, one after the other
 
     def __post_init__(self) -> None:
-        _positive(self, "accumulate")
+        positive(self, "accumulate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,8 +182,8 @@ class MeshConfig:
     fsdp: int = 1  # devices that share one state, parameters and optimizers split among them
 
     def __post_init__(self) -> None:
-        _not_negative(self, "data")
-        _positive(self, "fsdp")
+        not_negative(self, "data")
+        positive(self, "fsdp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,9 +199,9 @@ class OptimConfig:
     clip: float = 1.0  # global norm of the gradient
 
     def __post_init__(self) -> None:
-        _positive(self, "lr", "clip")
-        _not_negative(self, "warmup", "final")
-        _below_one(self, "b1", "b2")
+        positive(self, "lr", "clip")
+        not_negative(self, "warmup", "final")
+        below_one(self, "b1", "b2")
         if self.final > 1:
             raise UserError(f"final is {self.final}; it is a share of lr, at most 1")
 
@@ -256,11 +224,11 @@ class TrainConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        _positive(
+        positive(
             self, "steps", "batch_size", "log_every", "sample_every", "checkpoint_every", "keep"
         )
-        _positive(self, "skips")
-        _not_negative(self, "seed", "rollbacks", "watchdog")
+        positive(self, "skips")
+        not_negative(self, "seed", "rollbacks", "watchdog")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -289,12 +257,12 @@ class RlConfig:
     ema: float = 0.9
 
     def __post_init__(self) -> None:
-        _positive(self, "updates", "clip", "kl_budget", "actions", "response", "width")
-        _not_negative(self, "kl", "window")
-        _need(self, ("discount", "first"), lambda value: 0 <= value <= 1, "from 0 to 1")
-        _below_one(self, "ema")
+        positive(self, "updates", "clip", "kl_budget", "actions", "response", "width")
+        not_negative(self, "kl", "window")
+        need(self, ("discount", "first"), lambda value: 0 <= value <= 1, "from 0 to 1")
+        below_one(self, "ema")
         least = 2 if self.algorithm == "policy" else 1
-        _need(self, ("group",), lambda value: value >= least, f"{least} or more")
+        need(self, ("group",), lambda value: value >= least, f"{least} or more")
         if len(self.rewards) != len(self.weights) or not self.rewards:
             raise UserError(
                 f"{len(self.rewards)} rewards and {len(self.weights)} weights; give as many of each"
@@ -319,11 +287,11 @@ class PlannerRlConfig:
     ema: float = 0.99
 
     def __post_init__(self) -> None:
-        _positive(self, "updates", "clip", "kl_budget", "temperature")
-        _not_negative(self, "kl")
-        _need(self, ("discount",), lambda value: 0 <= value <= 1, "from 0 to 1")
-        _need(self, ("group",), lambda value: value >= 2, "2 or more")
-        _below_one(self, "ema")
+        positive(self, "updates", "clip", "kl_budget", "temperature")
+        not_negative(self, "kl")
+        need(self, ("discount",), lambda value: 0 <= value <= 1, "from 0 to 1")
+        need(self, ("group",), lambda value: value >= 2, "2 or more")
+        below_one(self, "ema")
         if len(self.rewards) != len(self.weights) or not self.rewards:
             raise UserError(
                 f"{len(self.rewards)} rewards and {len(self.weights)} weights; give as many of each"
@@ -358,8 +326,8 @@ class GanRun:
 
     def __post_init__(self) -> None:
         of = max(self.generator.patch, 2 ** len(self.critic.frame_widths), 8)
-        _multiple("resolution", self.data.resolution, of, "the networks halve it that often")
-        _multiple("batch_size", self.train.batch_size, self.compute.accumulate, "its parts")
+        multiple("resolution", self.data.resolution, of, "the networks halve it that often")
+        multiple("batch_size", self.train.batch_size, self.compute.accumulate, "its parts")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -389,6 +357,14 @@ class PlannerRlRun:
 def to_json(run: Any) -> str:
     """The resolved configuration, as written to ``config.json``."""
     return json.dumps(dataclasses.asdict(run), indent=1)
+
+
+def read(cls: type[R], path: pathlib.Path) -> R:
+    """The configuration in a run's file. Raises UserError, naming it, for anything else."""
+    try:
+        return from_json(cls, document.read_file(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def from_json(cls: type[R], text: str) -> R:

@@ -14,6 +14,7 @@ import difflib
 import functools
 import inspect
 import json
+import pathlib
 import re
 import types
 import typing
@@ -25,6 +26,7 @@ from jaxvid.typing import UserError
 
 R = TypeVar("R")
 
+MAX_BYTES = 4_000_000  # of a file
 MAX_TEXT = 1_000_000  # characters of a document
 _HUGE = 1e300  # a number that is not below is taken for infinite
 _EXACT = 2**53  # whole numbers up to here are the same in every JSON reader
@@ -88,6 +90,20 @@ class _Twice(dict[str, Any]):
     def __init__(self, found: dict[str, Any], key: str) -> None:
         super().__init__(found)
         self.key = key
+
+
+def read_file(path: pathlib.Path) -> str:
+    """The text of a file. Raises UserError, without its name, where there is none that fits."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)  # a device has no end
+        if len(data) > MAX_BYTES:
+            raise UserError(f"is too long; it may have at most {MAX_BYTES:,} bytes")
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError("is not UTF-8 text; save it as UTF-8") from None
+    except (OSError, ValueError) as error:  # ValueError: a null in its name
+        raise UserError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def parse(text: str, *, name: str) -> Any:

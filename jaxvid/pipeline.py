@@ -6,6 +6,7 @@ pipe.generate("a large red circle moves to the right", seed=0).save("circle.mp4"
 
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from jaxvid.data.pieces import Draw
 from jaxvid.data.source import Example
 from jaxvid.data.stories import word
 from jaxvid.data.transforms import fit
+from jaxvid.document import read_file
 from jaxvid.film import Canvas, fill
 from jaxvid.io.media import atomic_write_text, write_video
 from jaxvid.io.weights import write_weights
@@ -41,7 +43,6 @@ from jaxvid.video.matte import matte
 
 WATCHABLE = 256  # pixels; smaller clips are enlarged by whole factors when they are saved
 MOST = 100_000  # frames of a clip
-SCRIPT_BYTES = 4_000_000  # of a script's file; longer ones are not read
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -355,7 +356,7 @@ def load(
     path = SHIPPED if run is None else pathlib.Path(run)
     if path.suffix == ".safetensors":
         nets, params, gan_run = training.read_generator(path)
-    elif (path / "generator.json").is_file():
+    elif os.path.isfile(path / "generator.json"):
         nets, params, gan_run = reinforce.load_rl(path)
         path = path.parent
     else:
@@ -364,7 +365,7 @@ def load(
     if gan_run.data.source != "scenes":  # own clips have no scripts: the caption alone speaks
         return Pipeline(gan_run, nets, params)
     if planner is None:
-        planner = path if (path / "planner").is_dir() else "shipped"
+        planner = path if os.path.isdir(path / "planner") else "shipped"
     chosen = None if planner == "shipped" else planner
     writer = functools.partial(screenwriter.load, chosen)
     return Pipeline(gan_run, nets, params, writer)
@@ -376,7 +377,7 @@ def export(run: str | pathlib.Path, out: str | pathlib.Path) -> pathlib.Path:
     Raises UserError where there is no generator, or the file cannot be written.
     """
     folder = pathlib.Path(run)
-    if (folder / "generator.json").is_file():
+    if os.path.isfile(folder / "generator.json"):
         _, params, gan_run = reinforce.load_rl(folder)
     else:
         _, state, gan_run = training.load_gan(folder / "gan")
@@ -388,12 +389,6 @@ def load_script(path: str | pathlib.Path) -> Script:
     """The script in a JSON file. Raises UserError for anything else."""
     path = pathlib.Path(path)
     try:
-        if (size := path.stat().st_size) > SCRIPT_BYTES:
-            raise UserError(f"{path} has {size:,} bytes; a script has at most {SCRIPT_BYTES:,}")
-        return from_json(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+        return from_json(read_file(path))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

@@ -7,6 +7,7 @@ the motion for, and the configuration of both.
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -252,10 +253,10 @@ def load_rl(folder: pathlib.Path, *, best: bool = True) -> tuple[Nets, Params, G
     ``best``: by the gate; else the newest. Raises UserError where there is none.
     """
     path = folder / "generator.json"
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"no tuned generator in {folder.parent}; tune one with python -m train.rl")
-    tuned = configs.from_json(GanRun, path.read_text(encoding="utf-8"))
-    run = configs.from_json(RlRun, (folder / "config.json").read_text(encoding="utf-8"))
+    tuned = configs.read(GanRun, path)
+    run = configs.read(RlRun, folder / "config.json")
     nets = training.make_nets(tuned)
     like = jax.eval_shape(lambda: _abstract(tuned, run, nets))
     with Checkpoints(folder / "checkpoints", alone=True) as checkpoints:
@@ -306,7 +307,7 @@ def try_gate(
         )
         for row, b, a in zip(asked, before, after, strict=True)
     ]
-    run = configs.from_json(RlRun, (folder / "config.json").read_text(encoding="utf-8"))
+    run = configs.read(RlRun, folder / "config.json")
     curves = {"return": ["return"], "rewards": [f"r_{name}" for name in run.rl.rewards]}
     curves |= {"nats a frame from the reference": ["kl"], "spread of the actions": ["spread"]}
     write_report(

@@ -184,8 +184,8 @@ def load_planner_rl(folder: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:
     if not path.is_file():
         how = "python -m train.rl --preset planner"
         raise UserError(f"no tuned planner in {folder.parent}; tune one with {how}")
-    base = configs.from_json(PlannerRun, path.read_text(encoding="utf-8"))
-    run = configs.from_json(PlannerRlRun, (folder / "config.json").read_text(encoding="utf-8"))
+    base = configs.read(PlannerRun, path)
+    run = configs.read(PlannerRlRun, folder / "config.json")
     tx = make_optimizer(run.optim, run.train.steps)
     like = jax.eval_shape(
         lambda: init_planner_rl(training.build_planner(base, abstract=True)[1].params, tx)
@@ -200,7 +200,7 @@ def compare(folder: pathlib.Path, *, prompts: int = 1000) -> dict[str, Interval]
     before and after; writes ``gate.json``: the differences with 95 % intervals over prompts, and
     the share of errors that are gone. Every script is valid: that is the grammar's.
     """
-    run = configs.from_json(PlannerRlRun, (folder / "config.json").read_text(encoding="utf-8"))
+    run = configs.read(PlannerRlRun, folder / "config.json")
     planner, before, base = _base(run, folder)
     _, after, _ = load_planner_rl(folder)
     read, asked = make_reader(planner), stories(base, "heldout", prompts, seed=SEED + 1)

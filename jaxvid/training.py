@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -49,9 +50,9 @@ KINDS: tuple[Kind, ...] = ("short", "pictured", "long", "pictured", "long")  # o
 def check_run(folder: pathlib.Path, run: Any) -> None:
     """Raises UserError where ``folder`` holds a run of another configuration. Writes nothing."""
     path = folder / "config.json"
-    if not path.exists():
+    if not os.path.lexists(path):
         return
-    before = configs.from_json(type(run), path.read_text(encoding="utf-8"))
+    before = configs.read(type(run), path)
     if _essence(before) != _essence(run):
         raise UserError(
             f"{folder} holds another configuration ({_first_difference(before, run)}); "
@@ -69,10 +70,9 @@ def open_run(folder: pathlib.Path, run: Any) -> None:
 def _make_folder(folder: pathlib.Path, run: Any) -> None:
     try:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}; choose another --run"
-        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot write to {folder}: {reason}; choose another --run") from None
     atomic_write_text(folder / "config.json", configs.to_json(run))
 
 
@@ -150,9 +150,9 @@ def planner_step(run: PlannerRun, planner: Planner) -> CompiledStep:
 def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
     """Trains the planner in ``folder``; resumes what is there."""
     check_run(folder, run)
+    prompt_source(run)  # what it cannot read is said before anything is built or written
     planner, state = build_planner(run)
     step = planner_step(run, planner)
-    prompt_source(run)  # what it cannot read is said before anything is written
     open_run(folder, run)
     return loop.run(
         "planner",
@@ -370,9 +370,9 @@ def _initialiser(network: Any, abstract: bool) -> Callable[..., Any]:
 
 def _read(kind: type[R], folder: pathlib.Path, what: str, how: str) -> R:
     path = folder / "config.json"
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"no {what} in {folder.parent}; train one with {how}, or name its --run")
-    return configs.from_json(kind, path.read_text(encoding="utf-8"))
+    return configs.read(kind, path)
 
 
 def _sample_hook(folder: pathlib.Path, sample: Sampler, shown: HostBatch) -> loop.Hook:

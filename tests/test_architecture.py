@@ -16,6 +16,7 @@ FLOORS = {
     "typing": 0,
     "_version": 0,
     "rules": 1,
+    "bounds": 2,
     "document": 2,
     "script": 3,
     "config": 3,
@@ -55,6 +56,7 @@ FLOORS = {
     "examine": 17,
     "evaluate": 18,
     "evaluate_planner": 17,
+    "terminal": 18,
     "cli": 19,
     "__init__": 20,
 }

@@ -9,6 +9,7 @@ file name. Whatever is wrong with a file, the answer is ``BadVideo`` with the pa
 import fractions
 import io
 import math
+import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -16,27 +17,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxvid.data import transforms
+from jaxvid.data import containers, transforms
+from jaxvid.data.containers import BadVideo as BadVideo
 from jaxvid.typing import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".webm", ".mov", ".m4v", ".gif", ".webp")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-MAX_PIXELS = 2**26  # of a frame: 8192 x 8192
-MAX_BYTES = 2**31  # of the frames that are returned
+MAX_PIXELS = 2**25  # of a frame: 8K is just below
+MAX_BYTES = 2**30  # of the frames that are returned
+MAX_ANIMATION = 2**30  # pixels of all frames of a gif or webp: Pillow decodes no faster
+MAX_HOLD = 600.0  # seconds that one frame may stand
 MAX_FPS = 1000.0
 IMAGE_FPS = 8.0  # of numbered images, which do not say
 
-# What FFmpeg may open: films only, never playlists, which name other files or addresses.
-_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,ogg,flv,asf"
+# What FFmpeg may open: films only, never playlists, which name other files or addresses; and no
+# formats made for broadcasts, such as MPEG-TS, in which nobody can tell whether frames are missing.
+_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
+# Decoders say what they find damaged, and do not paint over it.
+_STRICT = {"err_detect": "explode+crccheck+bitstream+buffer"}
 _PICTURES = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
-
-
-class BadVideo(UserError):
-    """A file that cannot be decoded: ``path`` and ``reason``, one line."""
-
-    def __init__(self, path: object, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path, self.reason = str(path), reason
 
 
 class _Frame(NamedTuple):
@@ -86,7 +85,7 @@ def read_image(source: str | pathlib.Path | bytes) -> np.ndarray:
     from PIL import ImageOps
 
     name = "image" if isinstance(source, bytes) else source
-    if not isinstance(source, bytes) and not pathlib.Path(source).is_file():
+    if not isinstance(source, bytes) and not os.path.isfile(source):
         raise BadVideo(name, "no such image file")
     try:
         with _open_picture(source) as picture:
@@ -115,9 +114,9 @@ def numbered_images(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _open(path: pathlib.Path, resolution: int | None, wanted: int) -> _Film:
-    if path.is_dir():
+    if os.path.isdir(path):
         return _open_folder(path, resolution)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise BadVideo(path, "no such file")
     with path.open("rb") as file:
         head = file.read(12)
@@ -149,7 +148,9 @@ def _collect(
             break
     if not kept:
         raise BadVideo(path, "has no frames")
-    video_THWC = np.stack(kept)
+    video_THWC = np.empty((len(kept), *kept[0].shape), np.uint8)
+    for t in reversed(range(len(video_THWC))):  # giving back the memory of each as it is copied
+        video_THWC[t] = kept.pop()
     return video_THWC, float(fps) if resample and fps else _rate(film.fps, times)
 
 
@@ -164,9 +165,10 @@ def _hold(frames: Iterable[_Frame], fps: float | int) -> Iterator[tuple[float, n
     for frame in frames:
         if shown is None:
             origin = frame.time
-        else:
-            while origin + k / fps < frame.time - 2e-3:  # some containers round to milliseconds
-                yield k / fps, shown.pixels()
+        elif origin + k / fps < frame.time - 2e-3:  # some containers round to milliseconds
+            frame_HWC = shown.pixels()
+            while origin + k / fps < frame.time - 2e-3:
+                yield k / fps, frame_HWC
                 k += 1
         shown = frame
     while shown is not None and (k == 0 or origin + k / fps < shown.time + shown.duration - 2e-3):
@@ -211,6 +213,7 @@ def _open_film(path: pathlib.Path, resolution: int | None, wanted: int) -> _Film
         if not streams:
             raise BadVideo(path, "has no video, only sound or data")
         stream = streams[0]
+        stream.codec_context.options = _STRICT
         _check_size(path, stream.codec_context.width, stream.codec_context.height)
         fps = _plausible(stream.average_rate) or _plausible(stream.guessed_rate)
         if resolution is None:
@@ -225,7 +228,7 @@ def _open_film(path: pathlib.Path, resolution: int | None, wanted: int) -> _Film
 
 def _plausible(rate: fractions.Fraction | None) -> float | None:
     value = float(rate) if rate else 0.0
-    return value if math.isfinite(value) and 0 < value <= MAX_FPS else None
+    return value if math.isfinite(value) and 1 / MAX_HOLD <= value <= MAX_FPS else None
 
 
 def _film_frames(
@@ -234,23 +237,32 @@ def _film_frames(
     with container:
         times: list[float] = []
         size = None
-        for frame in container.decode(video=0):
-            _check_size(path, frame.width, frame.height)  # a stream may change its size on the way
-            size = size or (frame.width, frame.height)
-            times.append(len(times) / fps if frame.time is None else float(frame.time))
-            yield _Frame(times[-1], 1 / fps, _scaler(path, frame, size, resolution))
-        _check_whole(path, container, times, fps)
+        tally = containers.Tally(container.streams.video[0])
+        for packet in container.demux(tally.stream):
+            tally.add(packet)
+            for frame in packet.decode():
+                _check_size(path, frame.width, frame.height)  # it may change on the way
+                size = size or (frame.width, frame.height)
+                # AVI knows no times of presentation, and those that FFmpeg makes up go to and fro
+                stamp = frame.dts if container.format.name == "avi" else frame.pts
+                after = times[-1] + 1 / fps if times else 0.0
+                time = after if stamp is None else float(stamp * frame.time_base)
+                if frame.is_corrupt:
+                    raise BadVideo(path, f"is damaged at frame {len(times)}; replace or remove it")
+                _check_time(path, time, times)
+                times.append(time)
+                tally.frames += 1
+                tally.early += frame.pts is not None and frame.pts < tally.first
+                yield _Frame(times[-1], 1 / fps, _scaler(path, frame, size, resolution))
+        tally.check(path)
 
 
-def _check_whole(path: pathlib.Path, container: Any, times: list[float], fps: float) -> None:
-    """Raises BadVideo where far less could be read than the header claims: FFmpeg does not mind."""
-    claimed = container.streams.video[0].frames or 0
-    if len(times) < 0.9 * claimed - 1:
-        raise BadVideo(path, f"is truncated: {len(times)} of {claimed} frames can be read")
-    if times and not claimed and len(container.streams) == 1:  # else the sound may be longer
-        seconds, ends = (container.duration or 0) / 1e6, times[-1] - times[0] + 2 / fps
-        if ends < 0.75 * seconds:
-            raise BadVideo(path, f"is truncated: it ends after {ends:.1f} of {seconds:.1f} seconds")
+def _check_time(path: pathlib.Path, time: float, times: list[float]) -> None:
+    if times and time < times[-1] - 0.25:
+        raise BadVideo(path, f"its time stamps run backwards at frame {len(times)}")
+    if times and time > times[-1] + MAX_HOLD:
+        wait = f"over {MAX_HOLD:.0f} seconds after the one before"
+        raise BadVideo(path, f"frame {len(times)} comes {wait}: its time stamps are damaged")
 
 
 def _scaler(
@@ -279,29 +291,16 @@ def _scaler(
 
 def _open_animation(path: pathlib.Path, resolution: int | None, wanted: int) -> _Film:
     with _open_picture(path) as picture:
-        count = getattr(picture, "n_frames", 1)
         width, height = picture.size
+    delays = containers.animation_delays(path)
+    count = min(len(delays), wanted)
     side = resolution or 0
-    _check_total(path, side or height, side or width, min(count, wanted))
-    if width * height * count > 2**33:
+    _check_total(path, side or height, side or width, count)
+    if width * height * count > MAX_ANIMATION:
         raise BadVideo(path, f"{count} frames of {width} x {height} are too many to decode; cut it")
-    delays = _delays(path, count)
     total = sum(delays)
-    fps = _plausible(fractions.Fraction(count / total)) if total > 0 else None
+    fps = _plausible(fractions.Fraction(len(delays) / total)) if total > 0 else None
     return _Film(fps, _animation_frames(path, resolution, delays))
-
-
-def _delays(path: pathlib.Path, count: int) -> list[float]:
-    """Seconds that each frame stands. Viewers show delays under 20 ms, and none, as 100 ms."""
-    delays = []
-    with _open_picture(path) as picture:
-        for i in range(count):
-            picture.seek(i)
-            if picture.format == "WEBP":
-                picture.load()  # only then is its delay known
-            delay = float(picture.info.get("duration", 0)) / 1000
-            delays.append(delay if delay >= 0.02 or picture.format == "WEBP" and delay > 0 else 0.1)
-    return delays
 
 
 def _animation_frames(
@@ -309,6 +308,8 @@ def _animation_frames(
 ) -> Iterator[_Frame]:
     time = 0.0
     with _open_picture(path) as picture:
+        if (found := getattr(picture, "n_frames", 1)) != len(delays):
+            raise BadVideo(path, f"is damaged: {found} of {len(delays)} frames can be read")
         for i, delay in enumerate(delays):
             picture.seek(i)
             frame_HWC = _flatten(picture)

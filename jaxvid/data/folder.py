@@ -28,7 +28,7 @@ from jaxvid.data.source import Example, class_of, find_labels, split_indices
 from jaxvid.typing import UserError
 
 logger = logging.getLogger("jaxvid")
-FORMAT = 2  # of the cache; raise it when what is stored changes
+FORMAT = 3  # of the cache; raise it when what is stored changes
 PIECE = 256  # frames of a record at most: a film of an hour becomes many, cheap to read one by one
 BUILT = pathlib.PurePosixPath("video_folder", records.VERSION)  # where the records are put
 
@@ -47,8 +47,8 @@ def open_folder(
     sidecar names groups, about a tenth of these, by a hash of their names. Raises UserError for a
     folder that is missing or empty or has no clip that can be decoded, and for a bad sidecar.
     """
-    root = pathlib.Path(path).expanduser()
-    if not root.is_dir():
+    root = pathlib.Path(os.path.expanduser(path))
+    if not os.path.isdir(root):
         raise UserError(f"folder:{path}: no such folder; give the folder that holds the videos")
     prepared = prepare(root, config, cache_dir=cache_dir)
     return Folder(root, prepared, config, split=split, seed=seed)

@@ -58,7 +58,8 @@ def read(root: pathlib.Path, clips: list[str]) -> dict[str, Entry]:
 
 def tidy(text: str, limit: int = MAX_LABEL) -> str:
     """The text composed, without space around it, and no longer than ``limit``."""
-    return tokenizer.normalise(text).strip()[:limit]
+    whole = text.encode("utf-8", errors="replace").decode("utf-8")  # lone surrogates become "?"
+    return tokenizer.normalise(whole).strip()[:limit]
 
 
 def clean(name: str) -> str:
@@ -132,7 +133,7 @@ def _csv(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(text.splitlines(keepends=True))
     try:
         for row in reader:
-            yield reader.line_num, row
+            yield reader.line_num, {name: value for name, value in row.items() if name is not None}
     except csv.Error as error:
         raise UserError(
             f"{path}:{reader.line_num}: {error}; quote the caption or use captions.jsonl"

@@ -139,11 +139,11 @@ def locate(name: str, data_dir: str | None = None) -> pathlib.Path:
     """The directory with ``features.json`` and records. Raises UserError where there is none."""
     name, _, given = name.partition("@")
     directory = data_dir or given or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    root = pathlib.Path(directory).expanduser()
+    root = pathlib.Path(os.path.expanduser(directory))
     wanted, _, version = name.partition(":")
-    path = pathlib.Path(wanted).expanduser()
+    path = pathlib.Path(os.path.expanduser(wanted))
     base = path if path.is_absolute() or wanted.startswith((".", "~")) else root / wanted
-    if (base / "features.json").is_file():
+    if os.path.isfile(base / "features.json"):
         return base
     found = sorted(
         {file.parent for pattern in ("*", "*/*") for file in base.glob(f"{pattern}/features.json")}

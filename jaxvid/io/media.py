@@ -27,6 +27,7 @@ Video = UInt8[np.ndarray, "T H W 3"]
 
 CRF = "10"  # of x264: 0 is lossless, 18 passes for it, 51 is the worst
 MAX_FPS = 240.0
+MAX_NAME = 255  # bytes of a file's name
 MAX_SIDE = 16_383  # of WebP
 
 
@@ -91,22 +92,25 @@ def check_writable(path: Path, *, kinds: tuple[str, ...] = ()) -> pathlib.Path:
 
     ``kinds``: the extensions that are allowed; () for any. Raises UserError naming the fix.
     """
-    path = pathlib.Path(path).expanduser()
+    with contextlib.suppress(RuntimeError):  # of a user that is not known
+        path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(path)
     if kinds and path.suffix.lower() not in kinds:
         raise UserError(
             f"{path}: cannot write {path.suffix or 'without extension'}; use {', '.join(kinds)}"
         )
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UserError(f"{path}: is a folder; name a file in it")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise UserError(f"{path}: there is no folder {path.parent}; make it first")
     try:  # by doing it, since permissions do not tell of full or read-only disks
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:40]}."):
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_hidden(path)):
             pass
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); choose another folder"
-        ) from None
+        if len(os.fsencode(path.name)) > MAX_NAME or "\0" in path.name:
+            raise ValueError(f"a name has at most {MAX_NAME} bytes, and no null")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be written ({reason}); choose another folder") from None
     return path
 
 
@@ -121,10 +125,15 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def _hidden(path: pathlib.Path) -> str:
+    """How the temporary file beside a path begins."""
+    return f".{path.name[:40]}."
+
+
 @contextlib.contextmanager
 def _atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A file beside ``path`` that takes its place when the block ends well, and vanishes if not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_hidden(path), suffix=".tmp")
     os.close(handle)
     temporary = pathlib.Path(name)
     try:

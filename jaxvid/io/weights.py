@@ -41,8 +41,9 @@ def read_weights(path: str | pathlib.Path) -> tuple[Params, str]:
         with safetensors.safe_open(path, framework="numpy") as file:
             config = (file.metadata() or {}).get(CONFIG)
             arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, safetensors.SafetensorError) as error:
-        raise UserError(f"cannot read {path} as safetensors: {error}") from None
+    except Exception as error:  # of the library: of bytes, of types that NumPy lacks, of paths
+        words = " ".join(str(error).split())[:200]
+        raise UserError(f"cannot read {path} as safetensors: {words}") from None
     if config is None:
         raise UserError(f"{path} was not written by jaxvid export: it has no configuration")
     tree: dict[str, Any] = {}
@@ -53,7 +54,12 @@ def read_weights(path: str | pathlib.Path) -> tuple[Params, str]:
             at = at.setdefault(parent, {})
             if not isinstance(at, dict):
                 raise UserError(f"{path}: {name} is inside of an array; export the run again")
-        at[leaf] = array.astype(np.float32)
+        if array.dtype.kind != "f":
+            raise UserError(f"{path}: {name} is {array.dtype}, not floating; export the run again")
+        with np.errstate(over="ignore"):
+            at[leaf] = array.astype(np.float32)
+        if not np.isfinite(at[leaf]).all():
+            raise UserError(f"{path}: {name} holds numbers that are not finite; train it again")
     return tree, config
 
 
