@@ -15,7 +15,7 @@ import numpy as np
 from jaxvid import cluster, grammar, loop, training
 from jaxvid import config as configs
 from jaxvid.config import PlannerRlRun, PlannerRun
-from jaxvid.data.prompts import collate
+from jaxvid.data.prompts import Kind, collate
 from jaxvid.data.source import Split
 from jaxvid.data.stories import Story, story
 from jaxvid.io.checkpoint import Checkpoints
@@ -38,6 +38,7 @@ SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
 WATCHED = 200  # prompts that the best checkpoint is chosen by
 SEED = 17  # of those; of the comparison another
 BATCH = 50
+KINDS: tuple[Kind, ...] = ("long", "pictured")  # short ones are read rightly: nothing to learn
 
 Read = Callable[[Params, np.ndarray, np.ndarray], Sample]
 
@@ -90,7 +91,9 @@ def train_planner_rl(run: PlannerRlRun, folder: pathlib.Path) -> PlannerRlState:
         config=run.train,
         phases=[loop.Phase(step, run.train.steps)],
         state=init_planner_rl(params, tuning.tx),
-        batches=lambda start, order: training.prompt_batches(prompts, start, order + SEED),
+        batches=lambda start, order: training.prompt_batches(
+            prompts, start, order + SEED, kinds=KINDS
+        ),
         on_sample=functools.partial(_watch, make_reader(planner), base, watched, run, folder),
     )
 

@@ -173,7 +173,9 @@ def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRu
         return planner, checkpoints.restore(like)[0], run
 
 
-def prompt_batches(run: PlannerRun, start: int, order: int) -> Iterator[HostBatch]:
+def prompt_batches(
+    run: PlannerRun, start: int, order: int, *, kinds: tuple[Kind, ...] = KINDS
+) -> Iterator[HostBatch]:
     """Endless batches of prompts from step ``start`` on, made ahead by threads.
 
     A process makes its own rows of the batch over all processes. Kinds of stories take turns.
@@ -181,9 +183,8 @@ def prompt_batches(run: PlannerRun, start: int, order: int) -> Iterator[HostBatc
     import grain
 
     source, size, threads = prompt_source(run, order), run.train.batch_size, run.data.threads
-    share = size // jax.process_count()
-    rows = np.arange(share) + jax.process_index() * share
-    kinds: tuple[Kind, ...] = ("short",) if source.source == "scenes" else KINDS
+    rows = np.arange(size).reshape(jax.process_count(), -1)[jax.process_index()]
+    kinds = ("short",) if source.source == "scenes" else kinds
     batches = grain.MapDataset.range(1 << 40).map(
         lambda step: source.batch(rows + step * size, kinds[step % len(kinds)])
     )
