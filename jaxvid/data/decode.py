@@ -62,6 +62,8 @@ def read_video(
     ``fps``: a faster source is resampled to it by its time stamps; a slower one keeps its own rate.
     ``max_frames``: read no more than the first ones.
     Transparent parts become white; rotated films (phones) are turned upright.
+    A film comes whole or not at all: one of which packets or frames are missing is refused, but for
+    what an edit list leaves out, and for frames before the first that can be decoded.
     Raises BadVideo for everything that cannot be decoded, before decoding where the header tells.
     """
     path = pathlib.Path(path)
