@@ -51,7 +51,9 @@ class Options:
 # --- the trainings, in processes of their own ---------------------------------------------------
 
 
-def child(kind: str, folder: str, steps: int, every: int, width: int = 16) -> None:
+def child(
+    kind: str, folder: str, steps: int, every: int, width: int = 16, critics: bool = True
+) -> None:
     """Trains in ``folder``, as the script of that kind does, and prints the final digest."""
     from jaxvid import cli, parallel
 
@@ -59,11 +61,14 @@ def child(kind: str, folder: str, steps: int, every: int, width: int = 16) -> No
         parallel.start()
         from jaxvid.io.checkpoint import tree_digest
 
-        state = _train(kind, pathlib.Path(folder), steps, every, width)
+        state = _train(kind, pathlib.Path(folder), steps, every, width, critics)
         print(json.dumps({"digest": tree_digest(state), "step": int(state.step)}), flush=True)
 
 
-def _train(kind: str, folder: pathlib.Path, steps: int, every: int, width: int) -> Any:
+def _train(
+    kind: str, folder: pathlib.Path, steps: int, every: int, width: int, critics: bool
+) -> Any:
+    """``critics``: the game; else its warm-up, which compiles in a fraction of the time."""
     from jaxvid import config, gate, reinforce, training
 
     train = config.TrainConfig(
@@ -72,7 +77,7 @@ def _train(kind: str, folder: pathlib.Path, steps: int, every: int, width: int) 
     if kind == "planner":
         planner = config.PlannerConfig(width=width, encoder_layers=1, decoder_layers=1, heads=2)
         return training.train_planner(config.PlannerRun(planner=planner, train=train), folder)
-    if kind == "gan":
+    if kind in ("gan", "base"):
         run = config.GanRun(
             data=config.DataConfig(resolution=8, frames=4, text_length=32),
             generator=config.GeneratorConfig(
@@ -83,16 +88,37 @@ def _train(kind: str, folder: pathlib.Path, steps: int, every: int, width: int) 
             ),
             # What makes the program larger and is no part of the state is left out.
             loss=config.LossConfig(
-                warmup=0, frames=4, augment=0.0, mismatch=0.0, penalty="none", adversarial="hinge"
+                warmup=0 if critics else steps,
+                frames=4,
+                warmup_frames=4,
+                augment=0.0,
+                mismatch=0.0,
+                penalty="none",
+                adversarial="hinge",
             ),
             train=train,
         )
-        return training.train_gan(run, folder)
+        return training.train_gan(run, folder) if kind == "gan" else _untrained(run, folder)
     gate.GLANCE, reinforce.REAL = (2, 2), 8
     tuning = config.RlConfig(
         rewards=("acceleration", "motion"), weights=(1.0, 1.0), group=2, actions=2, width=8
     )
     return reinforce.train_rl(config.RlRun(rl=tuning, train=train), folder)
+
+
+def _untrained(run: Any, folder: pathlib.Path) -> Any:
+    """A run folder of a generator that has not learnt anything, to be tuned."""
+    from jaxvid import training
+    from jaxvid.data.loader import Batches
+    from jaxvid.io.checkpoint import Checkpoints
+
+    run, source = training.open_training(run)
+    training.open_run(folder, run)
+    batch = Batches(source, batch_size=1, seed=0, text_length=run.data.text_length)[0]
+    state = training.build_gan(run, batch)[1]
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        checkpoints.save(1, state, {})
+    return state
 
 
 class Training:
@@ -117,8 +143,9 @@ class Training:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip())
+        with self.process.stdout as lines:
+            for line in lines:
+                self.lines.append(line.rstrip())
 
     @property
     def text(self) -> str:
@@ -180,7 +207,14 @@ def _environment() -> dict[str, str]:
 
 
 def kills(
-    kind: str, folder: pathlib.Path, *, rounds: int, steps: int, every: int, seed: int = 0
+    kind: str,
+    folder: pathlib.Path,
+    *,
+    rounds: int,
+    steps: int,
+    every: int,
+    seed: int = 0,
+    critics: bool = True,
 ) -> dict[str, Any]:
     """Kills a training again and again, every second time inside a save, then lets it end.
 
@@ -190,16 +224,21 @@ def kills(
     rng = random.Random(seed)
     whole, broken = folder / "whole", folder / "broken"
     if kind == "rl":
-        Training("gan", folder, 4, 4).finish()
+        Training("base", folder, 1, 1).finish()
         for run in (whole, broken):
             run.mkdir(exist_ok=True)
-            (run / "gan").symlink_to(folder / "gan")
-    digest = Training(kind, whole, steps, every).finish()
+            (run / "gan").symlink_to(folder / "base")
+
+    def start(run: pathlib.Path) -> Training:
+        return Training(kind, run, steps, every, critics=critics)
+
+    digest = start(whole).finish()
     inside, kept, killed, at = 0, True, 0, 0
     for i in range(rounds):
-        training = Training(kind, broken, steps, every)
-        if i % 2 == 0:
-            alive = training.until(training.saving)
+        training = start(broken)
+        if i % 2 == 0:  # the next save, or the one after it
+            least = at + every * rng.randint(0, 1)
+            alive = training.until(lambda: training.saving() and training.saved() >= least)  # noqa: B023
         else:
             said = rng.randint(1, 2 * every)
             alive = training.until(lambda: training.text.count(": step ") >= said)  # noqa: B023
@@ -209,7 +248,7 @@ def kills(
         inside += training.saving()
         kept &= at == 0 or f"resuming at step {at}" in training.text
         at = training.saved()
-    training = Training(kind, broken, steps, every)
+    training = start(broken)
     final = training.finish()
     kept &= at == 0 or f"resuming at step {at}" in training.text
     logs = [(run / kind / "metrics.jsonl").read_text() for run in (whole, broken)]
