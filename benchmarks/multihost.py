@@ -184,7 +184,7 @@ def _same(kind: str, root: pathlib.Path) -> None:
         )
 
 
-LONG = ("--train.steps=300", "--train.checkpoint-every=25", "--train.sample-every=300")
+LONG = ("--train.steps=60", "--train.checkpoint-every=10", "--train.sample-every=60")
 
 
 def interrupt(run: pathlib.Path, number: int, at: int, *, step: int) -> tuple[list[int], float]:
@@ -221,7 +221,7 @@ def _interrupt(root: pathlib.Path, at: int) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         run = root / number.name
         shutil.rmtree(run, ignore_errors=True)
-        codes, seconds = interrupt(run, number, at, step=60)
+        codes, seconds = interrupt(run, number, at, step=13)
         step = saved(run)
         train("planner", run, LONG, processes=2, devices=1)
         equal = digest(run) == digest(straight)
