@@ -79,11 +79,11 @@ def run(
         stack.enter_context(one_writer(folder))
         account = Account(folder)
         scored = on_sample is not None
+        watchdog = stack.enter_context(cluster.Watchdog(config.watchdog))
         checkpoints = stack.enter_context(
             Checkpoints(folder / "checkpoints", keep=config.keep, scored=scored)
         )
         stop = stack.enter_context(_signals())
-        watchdog = stack.enter_context(cluster.Watchdog(config.watchdog))
         mesh, back = phases[0].step.mesh, 0
         while True:
             state = place_state(first, mesh)

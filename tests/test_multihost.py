@@ -12,9 +12,9 @@ FOUR = "--train.steps=4 --train.sample-every=2 --train.checkpoint-every=3".split
 
 def test_two_processes_train_as_one(tmp_path: pathlib.Path) -> None:
     """Critics and generator, the state split over both; samples are made from the gathered one."""
+    multihost.train("gan", tmp_path / "one", FOUR, processes=1, devices=2)
     split = [*FOUR, "--mesh.fsdp=2"]
     multihost.train("gan", tmp_path / "two", split, processes=2, devices=1)
-    multihost.train("gan", tmp_path / "one", FOUR, processes=1, devices=2)
     assert multihost.apart(tmp_path / "one" / "gan", tmp_path / "two" / "gan") < 1e-5
     found = [
         {path.name for path in (tmp_path / run / "gan").rglob("*.png")} for run in ("one", "two")
@@ -36,10 +36,10 @@ def test_signals_to_one_process_end_both_and_lose_nothing(
     on from there: the first one ends too. What goes on from there ends as if nothing had been.
     """
     run = tmp_path / "run"
-    codes, _ = multihost.interrupt(run, signal.SIGTERM, 1, step=30)
+    codes, _ = multihost.interrupt(run, signal.SIGTERM, 1, step=13)
     step = multihost.saved(run)
-    assert codes == [143, 143] and 30 <= step < 300 and step % 25
-    codes, seconds = multihost.interrupt(run, signal.SIGKILL, 1, step=step + 40)
+    assert codes == [143, 143] and 13 <= step < 60 and step % 10
+    codes, seconds = multihost.interrupt(run, signal.SIGKILL, 1, step=step + 12)
     assert codes[1] == -signal.SIGKILL and codes[0] not in (0, 143) and seconds < 30
     multihost.train("planner", run, multihost.LONG, processes=2, devices=1)
     assert multihost.digest(run) == multihost.digest(straight)

@@ -1,6 +1,7 @@
 """Laws of meshes and processes: what is found, split, exchanged, and refused."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 import subprocess
@@ -14,8 +15,9 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from jaxvid import cluster
-from jaxvid.config import MeshConfig
+from jaxvid.config import MeshConfig, OptimConfig
 from jaxvid.io.checkpoint import Checkpoints, tree_digest
+from jaxvid.optim import make_optimizer
 from jaxvid.parallel import (
     CompiledStep,
     compile_step,
@@ -163,11 +165,12 @@ def test_one_table_says_what_is_split(
     assert partition(path, shape, fsdp) == spec
 
 
-TX = optax.adam(1e-2)
+TX = make_optimizer(OptimConfig(lr=1e-2, warmup=0), 100)
+MUON = make_optimizer(OptimConfig(kind="muon", lr=1e-2, warmup=0), 100)
 START = np.random.default_rng(0).normal(size=(64, 32)).astype(np.float32) / 8
 
 
-def make_step(*, reduce=lambda tree: tree):  # type: ignore[no-untyped-def]
+def make_step(tx=TX, *, reduce=lambda tree: tree):  # type: ignore[no-untyped-def]
     """A layer that is split, and a bias that is too small for it."""
 
     def step(state: PlannerState, batch: Batch, key: jax.Array) -> tuple[PlannerState, Metrics]:
@@ -177,7 +180,7 @@ def make_step(*, reduce=lambda tree: tree):  # type: ignore[no-untyped-def]
             return ((hidden.sum(-1) - noise) ** 2).mean()
 
         value, grads = jax.value_and_grad(loss)(state.params)
-        updates, opt_state = TX.update(reduce(grads), state.opt_state)
+        updates, opt_state = tx.update(reduce(grads), state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = ema_update(state.ema, params, decay=0.9, step=state.step)
         return PlannerState(state.step + 1, params, ema, opt_state), reduce({"loss": value})
@@ -185,8 +188,8 @@ def make_step(*, reduce=lambda tree: tree):  # type: ignore[no-untyped-def]
     return step
 
 
-def begin() -> PlannerState:
-    return init_planner({"kernel": jnp.asarray(START), "bias": jnp.zeros(32)}, TX)
+def begin(tx: optax.GradientTransformation = TX) -> PlannerState:
+    return init_planner({"kernel": jnp.asarray(START), "bias": jnp.zeros(32)}, tx)
 
 
 def rows(step: int) -> dict[str, np.ndarray]:
@@ -215,20 +218,33 @@ def split() -> tuple[CompiledStep, PlannerState]:
     return step, trained(step, begin(), 0, 6)
 
 
-def test_a_split_state_learns_the_same(replicated: PlannerState, split: tuple) -> None:
+def alike(one: PlannerState, other: PlannerState) -> None:
     for (path, a), b in zip(
-        jax.tree_util.tree_leaves_with_path(split[1]), jax.tree.leaves(replicated), strict=True
+        jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(other), strict=True
     ):
         name = jax.tree_util.keystr(path)
         np.testing.assert_allclose(np.asarray(a), np.asarray(b), atol=1e-5, err_msg=name)
+
+
+def test_a_split_state_learns_the_same(replicated: PlannerState, split: tuple) -> None:
+    alike(split[1], replicated)
     assert np.abs(np.asarray(replicated.params["kernel"]) - START).max() > 1e-2
+
+
+def test_muon_learns_the_same_on_a_split_state() -> None:
+    """Its products of whole matrices reach over the devices that share one."""
+    make = functools.partial(make_step, MUON)
+    meshes = make_mesh(jax.devices()[:1]), make_mesh(None, MeshConfig(fsdp=4))
+    one, many = (trained(compile_step(make, mesh), begin(MUON), 0, 6) for mesh in meshes)
+    alike(many, one)
+    assert np.abs(np.asarray(one.params["kernel"]) - START).max() > 3e-3
 
 
 def test_a_device_holds_its_part_of_a_split_state(split: tuple) -> None:
     """Weights, averages and both moments: a quarter of each kernel, the whole of each bias."""
     _, state = split
     held = sum(leaf.addressable_data(0).nbytes for leaf in jax.tree.leaves(state))
-    assert held == 4 * 4 * (64 * 32 // 4 + 32) + 2 * 4  # the step, and Adam's count
+    assert held == 4 * 4 * (64 * 32 // 4 + 32) + 3 * 4  # the step, and Adam's counts
     wanted = shardings(state, state.step.sharding.mesh)
     assert jax.tree.map(lambda leaf: leaf.sharding, state) == wanted  # comes out as it went in
 
@@ -266,8 +282,7 @@ def test_checkpoints_travel_between_meshes(tmp_path: pathlib.Path, split: tuple)
             assert part.size == 64 * 32 // fsdp
             if fsdp == 2:
                 on = trained(compile_step(make_step, mesh), jax.device_get(found), 6, 9)
-                for a, b in zip(jax.tree.leaves(on), jax.tree.leaves(more), strict=True):
-                    np.testing.assert_allclose(np.asarray(a), np.asarray(b), atol=1e-5)
+                alike(on, more)
 
 
 def test_a_split_tree_is_made_whole_on_one_device(split: tuple) -> None:
