@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxvid.ops import tiled
-from jaxvid.ops.tiled import Limits, Plan
+from jaxvid.ops.tiled import Limits, Plan, Plans
 from jaxvid.typing import UserError
 
 Offset = int | Int[Array, ""] | Int[Array, "*#B"]
@@ -63,7 +63,7 @@ def attention(
     (Ainslie et al., 2023). ``implementation`` is one of ``IMPLEMENTATIONS``, or None: ``best``.
     Raises UserError where a named one cannot do what is asked, or shapes do not fit.
     """
-    extras = Extras(mask, bias, causal, segments, key_segments, scale or q_BLKA.shape[-1] ** -0.5,
+    extras = Extras(mask, bias, causal, segments, key_segments, _scale(scale, q_BLKA),
                     offset, length)  # fmt: skip
     extras = _checked(q_BLKA, k_BSKA, v_BSKA, extras)
     name = implementation or best(q_BLKA.shape, k_BSKA.shape, q_BLKA.dtype)
@@ -84,9 +84,13 @@ def attention_weights(
     extras = Extras(*(options.pop(name, default) for name, default in _DEFAULTS.items()))
     if options:
         raise UserError(f"attention_weights does not take {', '.join(options)}")
-    extras = extras._replace(scale=extras.scale or q_BLKA.shape[-1] ** -0.5)
+    extras = extras._replace(scale=_scale(extras.scale, q_BLKA))
     extras = _checked(q_BLKA, k_BSKA, k_BSKA, extras)
     return _weights(q_BLKA, _repeated(k_BSKA, q_BLKA), extras)
+
+
+def _scale(scale: float | None, q_BLKA: Array) -> float:
+    return q_BLKA.shape[-1] ** -0.5 if scale is None else scale
 
 
 _DEFAULTS = dict(mask=None, bias=None, causal=False, segments=None, key_segments=None, scale=None,
@@ -103,15 +107,20 @@ def best(
 ) -> str:
     """The implementation that ``attention`` takes for these shapes if none is named.
 
-    CPU: blocked from about a thousand logits a query-head on, where one device runs the program
-    (over several its loop would gather the batch). GPU: cudnn for half precision, else chunked
-    where the logits are too many to be kept. Elsewhere: chunked where they are, else reference.
+    CPU with one device (over several, a loop over examples would gather the batch): blocked for
+    sequences of 128 and more, fused for shorter ones where the logits of the whole call are few.
+    GPU: cudnn for half precision. Elsewhere: chunked where logits are too many to be kept. Else
+    reference.
     """
     platform = platform or jax.default_backend()
     devices = devices or jax.device_count()
     L, S = q_shape[-3], k_shape[-3]
     if platform == "cpu":
-        return "blocked" if devices == 1 and L >= 128 and L * S >= 2**15 else "reference"
+        if devices > 1:
+            return "reference"
+        if min(L, S) >= 128:
+            return "blocked"
+        return "fused" if math.prod(q_shape[:-1]) * S <= FEW else "reference"
     if platform in ("gpu", "cuda") and not _refusal(q_shape[-1], dtype, platform):
         return "cudnn"
     return "chunked" if L * S >= 2**22 else "reference"
@@ -140,16 +149,54 @@ def reference(q: Array, k: Array, v: Array, extras: Extras) -> Array:
 
 
 def blocked(q: Array, k: Array, v: Array, extras: Extras) -> Array:
-    """Head by head in tiles of 1,024, O(N) memory: what is fastest on CPU (see ``tiled``)."""
-    L, K = q.shape[-3:-1]
-    short = L <= 512
-    block = 128 if extras.causal else 256
-    return _tiled(q, k, v, extras, tile=1024, block=block, heads=min(K, 4) if short else 1)
+    """Head by head in tiles of 1,024, O(N) memory: what is fastest on CPU (see ``tiled``).
+
+    The sizes were chosen by ``python -m benchmarks.attention`` on two cores.
+    """
+    L, S = q.shape[-3], k.shape[-3]
+    if L * S > 2**18:
+        read, back = LONG_CAUSAL if extras.causal else LONG
+        return _tiled(q, k, v, extras, read, read, back)
+    if extras.causal:
+        return _tiled(q, k, v, extras, (1024, 64, 4), (1024, 64, 4), (1024, 128, 4))
+    # XLA makes one fused loop of all heads where their logits are few enough to stay in the cache.
+    few = math.prod(q.shape[:-1]) * S <= FEW
+    return _tiled(q, k, v, extras, (1024, 1024, 0 if few else 4), SHORT, SHORT)
+
+
+def fused(q: Array, k: Array, v: Array, extras: Extras) -> Array:
+    """The output alone as one loop that XLA's CPU compiler fuses; differentiated, the reference.
+
+    Without a gradient two to five times as fast as the reference at the shapes of small networks.
+    """
+
+    def whole(*arrays: Any) -> Any:
+        q, k, v, bias, rest = arrays
+        return q, k, v, extras._replace(bias=bias, **rest)
+
+    @jax.custom_jvp
+    def read(*arrays: Any) -> Array:
+        return _tiled(*whole(*arrays), *[(ONE_TILE, ONE_TILE, 0)] * 3)
+
+    @read.defjvp
+    def tangent(arrays: Any, tangents: Any) -> Any:
+        *inputs, rest = arrays
+        return jax.jvp(lambda *x: reference(*whole(*x, rest)), tuple(inputs), tuple(tangents[:4]))
+
+    static = {"causal", "scale", "bias"} | ({"offset"} if isinstance(extras.offset, int) else set())
+    rest = {name: x for name, x in extras._asdict().items() if name not in static}
+    return read(q, k, v, extras.bias, rest)
+
+
+FEW = 2**21  # logits, 8 MiB
+ONE_TILE = 2**30
+SHORT = (1024, 1024, 4)  # tile, block and heads of an iteration
+LONG, LONG_CAUSAL = ((2048, 512, 2), (1024, 512, 2)), ((1024, 256, 2), (1024, 256, 2))
 
 
 def chunked(q: Array, k: Array, v: Array, extras: Extras) -> Array:
     """All heads at once in tiles of 512, O(N) memory: for accelerators without a fused kernel."""
-    return _tiled(q, k, v, extras, tile=512, block=512, heads=0)
+    return _tiled(q, k, v, extras, *[(512, 512, 0)] * 3)
 
 
 def cudnn(q: Array, k: Array, v: Array, extras: Extras) -> Array:
@@ -175,6 +222,7 @@ def cudnn(q: Array, k: Array, v: Array, extras: Extras) -> Array:
 
 IMPLEMENTATIONS: dict[str, Callable[[Array, Array, Array, Extras], Array]] = {
     "reference": reference,
+    "fused": fused,
     "blocked": blocked,
     "chunked": chunked,
     "cudnn": cudnn,
@@ -223,11 +271,11 @@ def _allowed(extras: Extras, L: int, S: int, lead: tuple[int, ...]) -> Array | N
     return functools.reduce(jnp.logical_and, found) if found else None
 
 
-def _tiled(q: Array, k: Array, v: Array, extras: Extras, **sizes: int) -> Array:
+def _tiled(q: Array, k: Array, v: Array, extras: Extras, *sizes: tuple[int, int, int]) -> Array:
     lead = q.shape[:-3]
     B, L, S = math.prod(lead), q.shape[-3], k.shape[-3]
     static = extras.offset if isinstance(extras.offset, int) else None
-    plan = Plan(extras.scale, extras.causal, static, **sizes)
+    plans = Plans(*(Plan(extras.scale, extras.causal, static, *size) for size in sizes))
 
     def per_example(x: Any) -> Any:
         return None if x is None else jnp.broadcast_to(x, lead or (1,)).reshape(B)
@@ -244,7 +292,7 @@ def _tiled(q: Array, k: Array, v: Array, extras: Extras, **sizes: int) -> Array:
     )
     bias = None if extras.bias is None else _flat(extras.bias, lead, 3)
     q_, k_, v_ = (x.reshape(B, *x.shape[-3:]) for x in (q, _repeated(k, q), _repeated(v, q)))
-    return tiled.attend(plan, q_, k_, v_, bias, limits).reshape(*q.shape[:-1], v.shape[-1])
+    return tiled.attend(plans, q_, k_, v_, bias, limits).reshape(*q.shape[:-1], v.shape[-1])
 
 
 def _flat(x: Array, lead: tuple[int, ...], rest: int) -> Array:

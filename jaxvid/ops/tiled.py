@@ -23,7 +23,7 @@ UNSEEN = -1e30  # log-sum-exp of a query that has seen no key; finite, so that d
 
 
 class Plan(NamedTuple):
-    """What is known when the program is built.
+    """What is known when the program is built, and how the work is cut.
 
     ``offset``: place of the first query among the keys, None where it is only known at run time.
     ``tile`` queries by keys at once, in unrolled blocks of ``block`` rows; ``heads`` of an
@@ -59,17 +59,28 @@ class Head(NamedTuple):
     limits: Limits
 
 
-def attend(plan: Plan, q: Any, k: Any, v: Any, bias: Any, limits: Limits) -> Any:
-    """q (B,L,K,A), k and v (B,S,K,A), bias (#B,#K,#L,#S) or None -> (B,L,K,A)."""
-    return _attend(plan, q, k, v, bias, limits)
+class Plans(NamedTuple):
+    """A plan for the output alone, one for it as part of training, one for the gradient."""
+
+    alone: Plan
+    forward: Plan
+    backward: Plan
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(plan: Plan, q: Any, k: Any, v: Any, bias: Any, limits: Limits) -> Any:
-    return _forward(plan, q, k, v, bias, limits)[0]
+def attend(plans: Plans, q: Any, k: Any, v: Any, bias: Any, limits: Limits) -> Any:
+    """q (B,L,K,A), k and v (B,S,K,A), bias (#B,#K,#L,#S) or None -> (B,L,K,A)."""
+    return _read(plans.alone, q, k, v, bias, limits)[0]
 
 
-def _forward(plan: Plan, q: Any, k: Any, v: Any, bias: Any, limits: Limits) -> Any:
+def _forward(plans: Plans, q: Any, k: Any, v: Any, bias: Any, limits: Limits) -> Any:
+    out, lse = _read(plans.forward, q, k, v, bias, limits)
+    return out, (q, k, v, bias, limits, out, lse)
+
+
+def _read(plan: Plan, q: Any, k: Any, v: Any, bias: Any, limits: Limits) -> tuple[Any, Any]:
+    """The output (B,L,K,A) and the log-sum-exp (B,K,L)."""
+
     def one(head: Head) -> tuple[Any, Any]:
         out_LA, lse_L = _forward_head(plan, head)
         return out_LA.astype(q.dtype), lse_L
@@ -77,11 +88,11 @@ def _forward(plan: Plan, q: Any, k: Any, v: Any, bias: Any, limits: Limits) -> A
     B, L, K, _ = q.shape
     shapes = [((B, L, K, v.shape[-1]), q.dtype), ((B, K, L), jnp.float32)]
     out, lse = _each_head(plan, one, (q, k, v, bias, limits), (), shapes)
-    return out, (q, k, v, bias, limits, out, lse)
+    return out, lse
 
 
-def _backward(plan: Plan, kept: Any, grad: Any) -> Any:
-    q, k, v, bias, limits, out, lse = kept
+def _backward(plans: Plans, kept: Any, grad: Any) -> Any:
+    plan, (q, k, v, bias, limits, out, lse) = plans.backward, kept
     inner_BKL = jnp.sum(grad.astype(jnp.float32) * out, axis=-1).swapaxes(1, 2)
 
     def one(head: Head, grad_LA: Any, lse_L: Any, inner_L: Any) -> tuple[Any, ...]:
@@ -96,7 +107,7 @@ def _backward(plan: Plan, kept: Any, grad: Any) -> Any:
     return *grads, *((None,) if bias is None else ()), None
 
 
-_attend.defvjp(_forward, _backward)
+attend.defvjp(_forward, _backward)
 
 
 # Heads
