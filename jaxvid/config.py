@@ -73,10 +73,12 @@ class GeneratorConfig:
     motion: int = 0  # numbers that say so of each frame, drawn anew for every one
     policy: int = 0  # width of what draws them, once train.rl has tuned it; 0: N(0, I) draws them
     greedy: bool = False  # whether the policy's mean is taken; filled by train.rl
-    attention: Literal["factorised", "full"] = "factorised"  # space then time, or both at once
+    # Space then time, both at once in windows of frames, or both at once in the whole clip.
+    attention: Literal["factorised", "windowed", "full"] = "factorised"
+    window: int = 4  # frames of a window, if windowed
 
     def __post_init__(self) -> None:
-        positive(self, "width", "layers", "heads", "patch", "blocks", "drawing")
+        positive(self, "width", "layers", "heads", "patch", "blocks", "drawing", "window")
         heads(self.width, self.heads)
         not_negative(self, "text_layers", "latent", "motion", "policy")
         widths(self, "decoder")

@@ -136,9 +136,8 @@ def _directions(generator: Generator, params: Params, batch: HostBatch, run: RlR
     frames. Scaled so that normal numbers change a frame by ``rl.response``, root mean square.
     """
     D = generator.config.width
-    whole = Generator(
-        dataclasses.replace(generator.config, motion=D), generator.classes, generator.remat
-    )
+    config = dataclasses.replace(generator.config, motion=D)
+    whole = Generator(config, generator.classes, generator.remat, "reference")
     weights = params | {"motion": {"kernel": jnp.eye(D)}}
     B, T, H, W, _ = batch["video"].shape
     keys = jax.random.split(jax.random.key(run.train.seed), 3)

@@ -24,9 +24,14 @@ def rms_norm(x: jax.Array) -> jax.Array:
 
 
 class Attention(nn.Module):
-    """Multi-head attention over the second last axis, normalised queries and keys (QK-norm)."""
+    """Multi-head attention over the second last axis, normalised queries and keys (QK-norm).
+
+    ``implementation``: see ``ops.attention``. What is differentiated twice or
+    forward (jvp) needs "reference".
+    """
 
     heads: int
+    implementation: str | None = None
 
     @nn.compact
     def __call__(
@@ -40,7 +45,8 @@ class Attention(nn.Module):
         v = nn.Dense(D, use_bias=False, name="v")(memory_BSD)
         q, k, v = (t.reshape(*t.shape[:-1], *split) for t in (q, k, v))
         gain = self.param("gain", nn.initializers.constant(2.0), (self.heads, 1))
-        y = attention(rms_norm(q) * gain, rms_norm(k), v, mask=mask)
+        way = self.implementation
+        y = attention(rms_norm(q) * gain, rms_norm(k), v, mask=mask, implementation=way)
         return nn.Dense(D, kernel_init=SMALL, name="out")(y.reshape(x_BLD.shape))
 
 

@@ -94,7 +94,8 @@ class ClipEyes(nn.Module):
         x += nn.Dense(c.clip_width, name="time")(times)
         attend = nn.remat(Attention) if self.remat else Attention
         for i in range(c.clip_layers):
-            x = x + attend(c.heads, name=f"attention{i}")(rms_norm(x))
+            # The exact penalties differentiate twice.
+            x = x + attend(c.heads, "reference", name=f"attention{i}")(rms_norm(x))
             x = x + FeedForward(name=f"feed{i}")(rms_norm(x))
         return rms_norm(x)
 

@@ -6,6 +6,7 @@ are known is all that tells the tasks apart: none is text-to-video, the first is
 both ends is in-betweening. Additional letters: P patches of a frame, D features of a token.
 """
 
+import functools
 from typing import Literal
 
 import flax.linen as nn
@@ -27,6 +28,7 @@ from jaxvid.models.text import TextEncoder
 from jaxvid.ops.inbetween import Neighbours, meet, neighbours
 from jaxvid.ops.patchify import patchify, unpatchify
 from jaxvid.ops.positions import pixel_grid, sinusoids
+from jaxvid.ops.space_time import join_windows, split_windows
 from jaxvid.ops.warp import warp
 from jaxvid.typing import Batch
 
@@ -36,12 +38,16 @@ OCTAVES = 3
 class Layer(nn.Module):
     """Attention over the patches of a frame, then over time; the text read; feed-forward.
 
-    ``attention`` "full" relates all patches of all frames at once instead: O((T P)²), not
-    O(T P² + P T²).
+    That is "factorised": T P² + P T² pairs of tokens. ``attention`` "windowed" relates all patches
+    of ``window`` = W frames at once, T W P² pairs, from ``shift`` frames before the clip on; "full"
+    those of all frames, T² P².
     """
 
     heads: int
-    attention: Literal["factorised", "full"] = "factorised"
+    attention: Literal["factorised", "windowed", "full"] = "factorised"
+    window: int = 4
+    shift: int = 0
+    implementation: str | None = None
 
     @nn.compact
     def __call__(
@@ -52,16 +58,20 @@ class Layer(nn.Module):
         memory_mask_BS: jax.Array,
     ) -> jax.Array:
         B, T, P, D = x_BTPD.shape
+        attend = functools.partial(Attention, self.heads, self.implementation)
         x = modulate(x_BTPD, frame_BTD[:, :, None], name="frame")
-        if self.attention == "full":
-            joint = Attention(self.heads, name="joint")(rms_norm(x).reshape(B, T * P, D))
-            x = x + joint.reshape(x.shape)
+        if self.attention != "factorised":
+            shift, window = self.shift, T if self.attention == "full" else self.window
+            tokens, there = split_windows(rms_norm(x), window, shift=shift)
+            whole = tokens.shape[1] == 1  # then nothing is padded
+            joint = attend(name="joint")(tokens, mask=None if whole else there)
+            x = x + join_windows(joint, T, P, shift=shift)
         else:
-            x = x + Attention(self.heads, name="space")(rms_norm(x))
+            x = x + attend(name="space")(rms_norm(x))
             across = rms_norm(x).swapaxes(1, 2)
-            x = x + Attention(self.heads, name="time")(across).swapaxes(1, 2)
+            x = x + attend(name="time")(across).swapaxes(1, 2)
         flat = rms_norm(x).reshape(B, T * P, D)
-        read = Attention(self.heads, name="text")(flat, memory_BSD, memory_mask_BS[:, None, None])
+        read = attend(name="text")(flat, memory_BSD, memory_mask_BS[:, None, None])
         x = x + read.reshape(x.shape)
         return x + FeedForward(name="feed")(rms_norm(x))
 
@@ -78,12 +88,14 @@ class Generator(nn.Module):
     about -1 to 1.
 
     ``classes`` that clips are of. ``remat``: the layers' activations are computed again for the
-    gradient instead of kept.
+    gradient instead of kept. ``implementation`` of attention: "reference" where the network is
+    differentiated twice or forward (jvp).
     """
 
     config: GeneratorConfig
     classes: int = 0
     remat: bool = False
+    implementation: str | None = None
 
     @nn.compact
     def __call__(
@@ -139,7 +151,11 @@ class Generator(nn.Module):
         x = x.reshape(B, T, h * w, c.width)
         layer = nn.remat(Layer) if self.remat else Layer
         for i in range(c.layers):
-            x = layer(c.heads, c.attention, name=f"layer{i}")(x, frame_BTD, memory, memory_mask)
+            shift = c.window // 2 * (i % 2)  # every second layer
+            block = layer(
+                c.heads, c.attention, c.window, shift, self.implementation, name=f"layer{i}"
+            )
+            x = block(x, frame_BTD, memory, memory_mask)
         x = rms_norm(x).reshape(B * T, h, w, c.width)
         x = self._decode(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
         painted = nn.Dense(3, name="rgb")(x).reshape(noise_BTHWC.shape).astype(jnp.float32)

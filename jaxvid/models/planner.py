@@ -20,7 +20,7 @@ from flax.linen.initializers import normal
 
 from jaxvid import grammar
 from jaxvid.models.blocks import rms_norm
-from jaxvid.ops.attention import attention
+from jaxvid.ops.attention import attention, extend
 from jaxvid.ops.automaton import allowed, restrict, states
 from jaxvid.typing import Params
 
@@ -65,9 +65,10 @@ class Heads(nn.Module):
         pair = self.pair(x_BSD).reshape(*x_BSD.shape[:-1], 2, self.heads, -1)
         return rms_norm(pair[..., 0, :, :]), pair[..., 1, :, :]
 
-    def __call__(self, x_BLD: jax.Array, memory: Pair, mask: jax.Array) -> jax.Array:
+    def __call__(self, x_BLD: jax.Array, memory: Pair, **limits: Any) -> jax.Array:
+        """``limits``: which keys each query reads, as ``ops.attention`` takes them."""
         query_BLKA = self.query(x_BLD).reshape(*x_BLD.shape[:-1], self.heads, -1)
-        read = attention(rms_norm(query_BLKA) * self.gain, *memory, mask=mask)
+        read = attention(rms_norm(query_BLKA) * self.gain, *memory, **limits)
         return self.out(read.reshape(x_BLD.shape))
 
 
@@ -96,7 +97,7 @@ class EncoderLayer(nn.Module):
     def __call__(self, x_BMD: jax.Array, mask_BM: jax.Array, way_KMM: jax.Array) -> jax.Array:
         attend = Heads(self.width, self.heads, name="attend")
         h = rms_norm(x_BMD)
-        x_BMD = x_BMD + attend(h, attend.memory(h), mask_BM[:, None, None, :] & way_KMM)
+        x_BMD = x_BMD + attend(h, attend.memory(h), mask=mask_BM[:, None, None, :] & way_KMM)
         return x_BMD + FeedForward(name="feed")(x_BMD)
 
 
@@ -189,14 +190,9 @@ class DecoderLayer(nn.Module):
     ) -> tuple[jax.Array, Pair]:
         """L tokens from position ``at`` on: all at once in training, one at a time in decoding."""
         h = rms_norm(x_BLD)
-        key_BLKA, value_BLKA = self.own.memory(h)
-        cache = (
-            jax.lax.dynamic_update_slice_in_dim(cache[0], key_BLKA, at, axis=1),
-            jax.lax.dynamic_update_slice_in_dim(cache[1], value_BLKA, at, axis=1),
-        )
-        past_LS = jnp.arange(cache[0].shape[1]) <= at + jnp.arange(x_BLD.shape[1])[:, None]
-        x_BLD = x_BLD + self.own(h, cache, past_LS[None, None])
-        x_BLD = x_BLD + self.cross(rms_norm(x_BLD), prompt, mask)
+        cache = extend(cache, *self.own.memory(h), at)
+        x_BLD = x_BLD + self.own(h, cache, causal=True, offset=at)
+        x_BLD = x_BLD + self.cross(rms_norm(x_BLD), prompt, mask=mask)
         return x_BLD + self.feed(x_BLD), cache
 
 

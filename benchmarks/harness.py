@@ -1,0 +1,366 @@
+"""What the benchmarks share: competitors timed in turn in one process, rows, tables, comparisons.
+
+A benchmark is a module with ``rows(options) -> Iterator[Row]`` that calls ``compare`` for each
+thing it measures, and with ``harness.main({"name": rows})`` at its end; ``benchmarks/__main__.py``
+lists them all. A row is a flat JSON object; ``FIELDS`` says what stands in it.
+"""
+
+import concurrent.futures
+import dataclasses
+import datetime
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import math
+import multiprocessing
+import os
+import pathlib
+import platform
+import random
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tyro
+
+from benchmarks import tables
+from benchmarks.tables import Row
+from jaxvid import cli
+from jaxvid.typing import UserError
+
+FIELDS = {
+    "name": "what is computed; with shapes, mode and device it names the row",
+    "shapes": "of what it is computed",
+    "mode": "forward | forward+backward | memory | ...",
+    "unit": "s, or B where the row compares peak memory",
+    "device, threads": "that computed it",
+    "versions": "python, jax, jaxlib, and torch if it took part",
+    "commit, date": "of this program",
+    "ways": "of each competitor: median, quartiles, repeats, compile_s, memory (bytes, if known), "
+    "flops_per_s, bytes_per_s, flops_share and bytes_share of the roof",
+    "ours": "the way that is ours",
+    "roof": "flops_per_s of a large matrix product, bytes_per_s of a large copy, same rounds",
+    "peer": "the best other way (null: there is none)",
+    "ratio": "median of the best peer / our median: above 1 we are better",
+    "ratio_quartiles": "of that ratio over the rounds",
+    "bar": "the ratio to reach (null: none)",
+    "missing": "ways that could not take part, and why",
+}
+PEER_HINT = "not installed; pip install 'jaxvid[bench]'"
+SHORTEST = 0.02  # seconds that one timing takes at least: short calls are repeated within it
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Times jaxvid against what one would use instead, in turn, in one process."""
+
+    out: pathlib.Path = pathlib.Path("runs/benchmarks")
+    """Folder for NAME.json, NAME.md and, where matplotlib is there, the roofline NAME.png."""
+    repeats: int = 15
+    """Rounds; in each, every competitor runs once, in another order."""
+    only: tuple[str, ...] = ()
+    """Rows whose name and mode hold one of these."""
+    against: pathlib.Path | None = None
+    """JSON of an earlier run: regressions beyond the spread are named, and the exit code is 1."""
+    profile: pathlib.Path | None = None
+    """Folder for a trace of each row (perfetto_trace.json.gz: open it in ui.perfetto.dev)."""
+
+
+@dataclasses.dataclass
+class Way:
+    """One way to compute something: ``run`` does it once and returns when the result is there."""
+
+    run: Callable[[], object]
+    compile_s: float = 0.0
+    memory: float | None = None  # bytes of arguments, results and temporaries
+
+
+def wanted(options: Options, name: str, mode: str = "") -> bool:
+    """Whether ``--only`` lets this row through: ask before preparing its ways."""
+    return not options.only or any(part in f"{name} {mode}" for part in options.only)
+
+
+# Ways
+
+
+def jax_way(function: Callable[..., Any], *arrays: Any) -> Way:
+    """A pure function of arrays, compiled for them (not through the compilation cache)."""
+    import jax
+
+    began = time.perf_counter()
+    program = jax.jit(function).lower(*arrays).compile()
+    seconds = time.perf_counter() - began
+    memory, size = program.memory_analysis(), None
+    if memory is not None:
+        size = float(memory.argument_size_in_bytes + memory.output_size_in_bytes)
+        size += memory.temp_size_in_bytes
+    return Way(lambda: jax.block_until_ready(program(*arrays)), seconds, size)
+
+
+def torch_way(function: Callable[[], Any], *, compile_s: float = 0.0) -> Way:
+    """A call of PyTorch; its tensors must be on ``torch_device()``."""
+    torch = torch_or_none()
+    if torch_device() == "cpu":
+        return Way(function, compile_s)
+
+    def run() -> None:
+        function()
+        torch.cuda.synchronize()
+
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return Way(run, compile_s, float(torch.cuda.max_memory_allocated()))
+
+
+@functools.cache
+def torch_or_none() -> Any:
+    """PyTorch with as many threads as this process has cores, or None where it is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    import torch
+
+    torch.set_num_threads(threads())
+    return torch
+
+
+def torch_device() -> str:
+    """Where PyTorch computes: "cuda" if both frameworks see a GPU, else "cpu"."""
+    import jax
+
+    torch = torch_or_none()
+    return "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
+
+
+def threads() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def _roofs() -> dict[str, tuple[Way, float]]:
+    """A large matrix product and a large copy, with the operations and bytes of each."""
+    import jax
+    import jax.numpy as jnp
+
+    cpu = jax.default_backend() == "cpu"
+    n, dtype = (1024, jnp.float32) if cpu else (8192, jnp.bfloat16)
+    size = 2**24 if cpu else 2**28
+    square, long = jnp.ones((n, n), dtype), jnp.ones(size, jnp.float32)
+    return {
+        "flops_per_s": (jax_way(jnp.matmul, square, square), 2.0 * n**3),
+        "bytes_per_s": (jax_way(lambda x: x + 1, long), 8.0 * size),
+    }
+
+
+# Rows
+
+
+def compare(
+    name: str,
+    *,
+    ours: str,
+    ways: Mapping[str, Way],
+    options: Options,
+    shapes: str,
+    mode: str,
+    flops: float = 0.0,
+    moved: float = 0.0,
+    bar: float | None = None,
+    missing: Mapping[str, str] | None = None,
+) -> Row:
+    """Times all ways in turn. One run has to do ``flops`` and move ``moved`` bytes at least."""
+    roofs = _roofs()
+    everyone = {**ways, **{key: way for key, (way, _) in roofs.items()}}
+    times = _interleaved(everyone, options.repeats)
+    roof = {key: work / float(np.median(times[key])) for key, (_, work) in roofs.items()}
+    found = {}
+    for key, way in ways.items():
+        found[key] = {**_spread(times[key]), "compile_s": way.compile_s, "memory": way.memory}
+        for rate, work in (("flops", flops), ("bytes", moved)):
+            if work:
+                speed = work / found[key]["median"]
+                found[key] |= {f"{rate}_per_s": speed}
+                found[key] |= {f"{rate}_share": speed / roof[f"{rate}_per_s"]}
+    _trace(ways[ours], options, f"{name} {mode}")
+    return _row(name, ours, found, times, shapes=shapes, mode=mode, unit="s", bar=bar, roof=roof,
+                missing=missing, work={"flops": flops, "bytes": moved})  # fmt: skip
+
+
+def compare_memory(
+    name: str,
+    *,
+    ours: str,
+    ways: Mapping[str, Callable[[], float]],
+    options: Options,
+    shapes: str,
+    mode: str = "memory",
+    bar: float | None = None,
+    missing: Mapping[str, str] | None = None,
+) -> Row:
+    """Peak memory of each way: functions that return bytes, run in turn ``in_child`` processes."""
+    rounds = max(3, options.repeats // 5)
+    sizes: dict[str, list[float]] = {key: [] for key in ways}
+    for _ in range(rounds):
+        for key, way in ways.items():
+            sizes[key].append(in_child(way))
+    found = {key: _spread(values) for key, values in sizes.items()}
+    return _row(name, ours, found, sizes, shapes=shapes, mode=mode, unit="B", bar=bar,
+                missing=missing)  # fmt: skip
+
+
+def _interleaved(ways: Mapping[str, Way], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each way, once a round, in another order each round."""
+    number = {}
+    for key, way in ways.items():
+        way.run()
+        number[key] = max(1, math.ceil(SHORTEST / _seconds(way, 1)))
+    order, rng = list(ways), random.Random(0)
+    times: dict[str, list[float]] = {key: [] for key in ways}
+    for _ in range(repeats):
+        rng.shuffle(order)
+        for key in order:
+            time.sleep(0.005)  # threads of the one before stop waiting for more work
+            if number[key] > 1:
+                ways[key].run()
+            times[key].append(_seconds(ways[key], number[key]))
+    return times
+
+
+def _seconds(way: Way, number: int) -> float:
+    began = time.perf_counter()
+    for _ in range(number):
+        way.run()
+    return (time.perf_counter() - began) / number
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    quartiles = [float(low), float(high)]
+    return {"median": float(middle), "quartiles": quartiles, "repeats": len(values)}
+
+
+def _row(
+    name: str,
+    ours: str,
+    ways: dict[str, Any],
+    samples: Mapping[str, Sequence[float]],
+    *,
+    missing: Mapping[str, str] | None,
+    **more: Any,
+) -> Row:
+    peers = [key for key in ways if key != ours]
+    peer = min(peers, key=lambda key: ways[key]["median"], default=None)
+    row: Row = {"name": name, **more, **_circumstances(), "ours": ours, "ways": ways}
+    row |= {"peer": peer, "ratio": None, "ratio_quartiles": None, "missing": dict(missing or {})}
+    if peer:
+        row["ratio"] = ways[peer]["median"] / ways[ours]["median"]
+        rounds = np.divide(samples[peer], samples[ours])
+        row["ratio_quartiles"] = [float(x) for x in np.percentile(rounds, [25, 75])]
+    print(tables.line(row), flush=True)
+    return row
+
+
+@functools.cache
+def _circumstances() -> dict[str, Any]:
+    import jax
+
+    git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    here = pathlib.Path(__file__).parent
+    commit = subprocess.run(git, capture_output=True, text=True, check=False, cwd=here).stdout
+    packages = [p for p in ("jax", "jaxlib", "flax", "torch") if importlib.util.find_spec(p)]
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    kind = _cpu_name() if jax.default_backend() == "cpu" else jax.devices()[0].device_kind
+    return {
+        "device": f"{jax.device_count()} x {kind}, {platform.machine()}",
+        "threads": threads(),
+        "versions": {"python": platform.python_version(), **versions},
+        "flags": os.environ.get("XLA_FLAGS", ""),
+        "commit": commit.strip() or None,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or "cpu"
+    names = re.findall(r"model name\s*: (.*)", text)
+    return names[0] if names else "cpu"
+
+
+def _trace(way: Way, options: Options, name: str) -> None:
+    if options.profile is None:
+        return
+    import jax
+
+    folder = options.profile / re.sub(r"\W+", "_", name).strip("_")
+    with jax.profiler.trace(str(folder), create_perfetto_trace=True):
+        for _ in range(3):
+            way.run()
+
+
+# Memory
+
+
+def in_child(function: Callable[[], Any]) -> Any:
+    """What the function returns in a new process. It must be importable (or a partial of such)."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function).result()
+
+
+def peak_growth(run: Callable[[], object]) -> float:
+    """Bytes by which the peak of resident memory during ``run`` exceeds what was there before."""
+    status, refs = pathlib.Path("/proc/self/status"), pathlib.Path("/proc/self/clear_refs")
+    if not refs.exists():
+        raise UserError("peak memory is read from /proc; run this benchmark on Linux")
+    refs.write_text("5")  # the peak begins anew (man 5 proc)
+
+    def kilobytes(field: str) -> int:
+        found = re.search(rf"{field}:\s+(\d+) kB", status.read_text())
+        assert found is not None
+        return int(found[1])
+
+    before = kilobytes("VmRSS")
+    run()
+    return 1024.0 * (kilobytes("VmHWM") - before)
+
+
+# The command line
+
+
+def main(
+    benchmarks: Mapping[str, Callable[[Options], Iterator[Row]]],
+    argv: Sequence[str] | None = None,
+    *,
+    name: str | None = None,
+) -> None:
+    """Runs benchmarks and writes their rows: the command line of each, and of all together."""
+    name = name or next(iter(benchmarks))
+    options = tyro.cli(Options, args=argv, prog=f"benchmarks.{name}")
+    with cli.user_errors():
+        if options.repeats < 10:
+            raise UserError(f"repeats is {options.repeats}; medians need at least 10")
+        from jaxvid import parallel
+
+        parallel.start(cache=False)  # compile times are of a first compilation
+        earlier = _read(options.against) if options.against else []
+        rows = [row for benchmark in benchmarks.values() for row in benchmark(options)]
+        tables.write(rows, options.out, name)
+        slower = tables.regressions(rows, earlier)
+        if options.against:
+            print("\n".join(slower) or f"nothing is slower than in {options.against}")
+    if slower:
+        raise SystemExit(1)
+
+
+def _read(path: pathlib.Path) -> list[Row]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {error}; give the JSON that a benchmark wrote") from None

@@ -1,0 +1,125 @@
+"""How rows of the benchmarks are written: JSON, a Markdown table, a roofline, regressions."""
+
+import importlib.util
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, Any]
+NOISE = 0.03  # a change below it is none, however small the spread
+
+
+def write(rows: Sequence[Row], out: pathlib.Path, name: str) -> None:
+    """NAME.json, NAME.md and, with matplotlib, NAME.png in the folder ``out``."""
+    from jaxvid.io.media import atomic_write_text
+
+    out.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(out / f"{name}.json", json.dumps(rows, indent=1) + "\n")
+    atomic_write_text(out / f"{name}.md", table(rows))
+    if importlib.util.find_spec("matplotlib") and any(row.get("work") for row in rows):
+        plot(rows, out / f"{name}.png")
+    print(f"\n{table(rows)}\nwritten to {out}/{name}.*")
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as Markdown, under a line that says where and when they were measured."""
+    if not rows:
+        return "No rows.\n"
+    first = rows[0]
+    versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
+    head = f"{first['device']}, {first['threads']} threads, {versions}, commit {first['commit']}, "
+    lines = [head + first["date"], ""]
+    lines += ["| what | mode | ours | best peer | ratio (quartiles) | bar | FLOP/s | of the matrix "
+              "product | bytes/s | of the copy | compile | memory |"]  # fmt: skip
+    lines += ["|" + "---|" * 12]
+    lines += [line(row) for row in rows]
+    notes = {f"{key}: {why}" for row in rows for key, why in row["missing"].items()}
+    return "\n".join([*lines, "", *sorted(notes)]).rstrip() + "\n"
+
+
+def line(row: Row) -> str:
+    """One row of ``table``."""
+    way = row["ways"][row["ours"]]
+    peer, ratio, bar = "-", "-", "-" if row.get("bar") is None else f"{row['bar']:.2f}"
+    if row["peer"]:
+        value = short(row["ways"][row["peer"]]["median"], row["unit"])
+        low, high = row["ratio_quartiles"]
+        peer, ratio = f"{row['peer']} {value}", f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
+    cells = [f"{row['name']} {row['shapes']}", row["mode"],
+             f"{row['ours']} {short(way['median'], row['unit'])}", peer, ratio, bar]  # fmt: skip
+    for rate in ("flops", "bytes"):
+        known = f"{rate}_per_s" in way
+        cells.append(short(way[f"{rate}_per_s"], "/s") if known else "-")
+        cells.append(f"{way[f'{rate}_share']:.0%}" if known else "-")
+    cells.append(short(way["compile_s"], "s") if way.get("compile_s") else "-")
+    cells.append(short(way["memory"], "B") if way.get("memory") else "-")
+    return f"| {' | '.join(cells)} |"
+
+
+def short(value: float, unit: str) -> str:
+    """Three digits and a prefix: 12.3 ms, 4.56 GB."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m")):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value * 1e6:.3g} µ{unit}"
+
+
+def regressions(rows: Sequence[Row], earlier: Sequence[Row]) -> list[str]:
+    """What has become worse by more than both spreads, on the same device, one line each.
+
+    The ratio to the same peer is compared, which a busy machine leaves nearly alone; without a peer
+    the seconds or bytes themselves.
+    """
+
+    def key(row: Row) -> tuple[Any, ...]:
+        return tuple(row[field] for field in ("name", "shapes", "mode", "device", "threads"))
+
+    before, found = {key(row): row for row in earlier}, []
+    for row in rows:
+        old = before.get(key(row))
+        if old is None:
+            continue
+        if row["peer"] and row["peer"] == old["peer"]:
+            what, now, then = "ratio", row["ratio_quartiles"], old["ratio_quartiles"]
+            a, b, worse = row["ratio"], old["ratio"], now[1] < then[0] * (1 - NOISE)
+        else:
+            new, past = row["ways"][row["ours"]], old["ways"][old["ours"]]
+            what, now, then = row["unit"], new["quartiles"], past["quartiles"]
+            a, b, worse = new["median"], past["median"], now[0] > then[1] * (1 + NOISE)
+        if worse:
+            found.append(f"worse: {row['name']} {row['shapes']} {row['mode']}, {what} {a:.3g} "
+                         f"(before {b:.3g}; commit {old['commit']})")  # fmt: skip
+    return found
+
+
+def plot(rows: Sequence[Row], path: pathlib.Path) -> None:
+    """Roofline (Williams et al., 2009): operations per byte against FLOP/s, under the roof."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [
+        row for row in rows if row.get("work") and row["work"]["flops"] and row["work"]["bytes"]
+    ]
+    if not rows:
+        return
+    top = float(np.median([row["roof"]["flops_per_s"] for row in rows]))
+    slope = float(np.median([row["roof"]["bytes_per_s"] for row in rows]))
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    x = np.geomspace(0.1, 10_000, 200)
+    axes.loglog(x, np.minimum(top, slope * x), color="black", label="roof (product, copy)")
+    for way, marker in (("ours", "o"), ("peer", "x")):
+        chosen = [row for row in rows if row[way]]
+        axes.loglog(
+            [row["work"]["flops"] / row["work"]["bytes"] for row in chosen],
+            [row["ways"][row[way]]["flops_per_s"] for row in chosen],
+            marker, label="jaxvid" if way == "ours" else "best peer",
+        )  # fmt: skip
+    axes.set(xlabel="operations per byte", ylabel="FLOP/s", title=rows[0]["device"])
+    axes.legend()
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+    pyplot.close(figure)

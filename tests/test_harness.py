@@ -1,0 +1,93 @@
+"""The harness of the benchmarks: fair turns, honest ratios, regressions that are real ones."""
+
+import copy
+import importlib.util
+import json
+import pathlib
+import time
+from typing import Any
+
+import jax.numpy as jnp
+import pytest
+
+from benchmarks import harness, tables
+from benchmarks.harness import Options, Way
+
+
+@pytest.fixture(scope="module")
+def row() -> dict[str, Any]:
+    calls: list[str] = []
+
+    def way(name: str, seconds: float) -> Way:
+        def run() -> None:
+            calls.append(name)
+            time.sleep(seconds)
+
+        return Way(run, compile_s=1.0)
+
+    ways = {"ours": way("ours", 0.02), "slow": way("slow", 0.06), "fast": way("fast", 0.03)}
+    made = harness.compare(
+        "nap", ours="ours", ways=ways, options=Options(repeats=10), shapes="(1,)", mode="forward",
+        flops=1e6, moved=1e3, bar=0.9, missing={"other": "is away"},
+    )  # fmt: skip
+    return {**made, "calls": calls}
+
+
+def test_competitors_take_turns_in_changing_order(row: dict[str, Any]) -> None:
+    rounds = [tuple(row["calls"][-3 * i - 3 :][:3]) for i in range(10)]
+    assert all(sorted(order) == ["fast", "ours", "slow"] for order in rounds)
+    assert len(set(rounds)) > 2
+
+
+def test_a_ratio_above_one_is_better_than_the_best_peer(row: dict[str, Any]) -> None:
+    assert row["peer"] == "fast" and set(row["ways"]) == {"ours", "slow", "fast"}
+    medians = {name: way["median"] for name, way in row["ways"].items()}
+    assert row["ratio"] == medians["fast"] / medians["ours"] > 1
+    ours = row["ways"]["ours"]
+    assert ours["flops_per_s"] == 1e6 / ours["median"]
+    assert ours["bytes_share"] == 1e3 / ours["median"] / row["roof"]["bytes_per_s"]
+    fields = {name for names in harness.FIELDS for name in names.split(", ")}
+    assert fields <= set(row)
+
+
+def test_only_what_leaves_both_spreads_is_a_regression(row: dict[str, Any]) -> None:
+    assert tables.regressions([row], [row]) == []
+    worse = copy.deepcopy(row)
+    worse["ratio"], worse["ratio_quartiles"] = 0.5, [0.4, 0.6]
+    assert "nap (1,) forward, ratio 0.5" in tables.regressions([worse], [row])[0]
+    assert tables.regressions([row], [worse]) == []
+    wide = {**worse, "ratio_quartiles": [0.4, 2 * row["ratio"]]}
+    assert tables.regressions([wide], [row]) == []
+    elsewhere = {**row, "device": "another"}
+    assert tables.regressions([worse], [elsewhere]) == []
+    alone, slower = ({**copy.deepcopy(row), "peer": None} for _ in range(2))
+    slower["ways"]["ours"] |= {"median": 1.0, "quartiles": [0.9, 1.1]}
+    assert "forward, s 1 " in tables.regressions([slower], [alone])[0]
+    assert tables.regressions([alone], [slower]) == []
+
+
+def test_rows_are_written_as_json_table_and_plot(
+    row: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    tables.write([row], tmp_path, "nap")
+    assert json.loads((tmp_path / "nap.json").read_text()) == [row]
+    table = (tmp_path / "nap.md").read_text()
+    assert "| nap (1,) | forward | ours 20" in table and "other: is away" in table
+    assert f"{row['ratio']:.2f} (" in table and "| 0.90 |" in table
+    widths = {line.count("|") for line in table.splitlines() if line.startswith("|")}
+    assert len(widths) == 1
+    drawn = importlib.util.find_spec("matplotlib") is not None
+    assert (tmp_path / "nap.png").exists() == drawn
+
+
+def test_jax_programs_know_their_compile_time_and_memory() -> None:
+    way = harness.jax_way(lambda x: x @ x, jnp.ones((64, 64)))
+    assert way.compile_s > 0 and way.memory is not None and way.memory >= 2 * 64 * 64 * 4
+
+
+def _hungry() -> float:
+    return harness.peak_growth(lambda: len(b"x" * 2**26))
+
+
+def test_peak_memory_is_what_a_run_adds_in_a_process_of_its_own() -> None:
+    assert abs(harness.in_child(_hungry) - 2**26) < 2**21
