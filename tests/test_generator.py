@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxvid.config import GeneratorConfig
-from jaxvid.models.generator import Fetch, Generator
+from jaxvid.models.generator import Fetch, Generator, Layer
 from jaxvid.ops.inbetween import meet, neighbours
 from jaxvid.steps.gan import lower
 
@@ -212,6 +212,23 @@ def test_other_ways_to_compute_are_the_same_network(
     error = np.abs(np.asarray(other) - video).mean() / np.abs(video).mean()
     assert error < (0.1 if change == "bfloat16" else 1e-5)
     assert (error > 1e-4) == (change == "bfloat16")  # it was really computed in it
+
+
+@pytest.mark.parametrize("shift, seen", [(0, [1, 1, 0, 0]), (1, [1, 0, 0, 0])])
+def test_a_layer_sees_its_window_and_nothing_else(shift: int, seen: list[int]) -> None:
+    layer = Layer(2, "windowed", 2, shift)
+    rng = np.random.default_rng(0)
+    x, frame, memory = (jnp.asarray(rng.normal(size=s), jnp.float32)
+                        for s in ((1, 4, 3, 8), (1, 4, 8), (1, 5, 8)))  # fmt: skip
+    rest = frame, memory, jnp.ones((1, 5), bool)
+
+    @jax.jit
+    def gradient(x: Any) -> Any:
+        params = layer.init(jax.random.key(0), x, *rest)
+        return jax.grad(lambda x: (layer.apply(params, x, *rest)[:, 0] ** 2).sum())(x)
+
+    reach = np.abs(gradient(x)).max(axis=(0, 2, 3)) > 0
+    assert reach.tolist() == [bool(s) for s in seen]
 
 
 def test_known_frames_pass_no_gradient_to_the_parameters(params: Any, x: Inputs) -> None:

@@ -149,18 +149,19 @@ class Generator(nn.Module):
         grid = pixel_grid(h, w, octaves=OCTAVES).astype(dtype)
         x += nn.Dense(c.width, name="place")(grid)
         x = x.reshape(B, T, h * w, c.width)
-        layer = nn.remat(Layer) if self.remat else Layer
         for i in range(c.layers):
-            shift = c.window // 2 * (i % 2)  # every second layer
-            block = layer(
-                c.heads, c.attention, c.window, shift, self.implementation, name=f"layer{i}"
-            )
-            x = block(x, frame_BTD, memory, memory_mask)
+            x = self._layer(i)(x, frame_BTD, memory, memory_mask)
         x = rms_norm(x).reshape(B * T, h, w, c.width)
         x = self._decode(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
         painted = nn.Dense(3, name="rgb")(x).reshape(noise_BTHWC.shape).astype(jnp.float32)
         video = Fetch(name="fetch")(x, near, painted)
         return jnp.where(mask_BTHW1 > 0, known_BTHWC, video)
+
+    def _layer(self, i: int) -> nn.Module:
+        c, layer = self.config, nn.remat(Layer) if self.remat else Layer
+        shift = c.window // 2 * (i % 2)  # every second layer
+        how = (c.heads, c.attention, c.window, shift, self.implementation)
+        return layer(*how, name=f"layer{i}")
 
     def _decode(
         self, x: jax.Array, frame: jax.Array, pixels_BTHWC: jax.Array, batch: Batch
