@@ -1,7 +1,6 @@
 """One process writes in a run folder, and none is locked out by a process that is gone."""
 
 import pathlib
-import signal
 import subprocess
 import sys
 
@@ -23,15 +22,17 @@ def test_a_second_writer_is_refused_and_a_killed_one_forgotten(tmp_path: pathlib
     folder = tmp_path / "run" / "gan"
     command = [sys.executable, "-c", HOLD, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout is not None and first.stdout.readline() == "held\n"
-        before = {path: path.read_bytes() for path in folder.iterdir()}
-        with pytest.raises(UserError, match=f"process {first.pid} on .*--run") as caught:
-            with one_writer(folder):
-                raise AssertionError
-        assert caught.value.code == 73
-        assert before == {path: path.read_bytes() for path in folder.iterdir()}
-        first.send_signal(signal.SIGKILL)
-        first.wait()
+        try:
+            assert first.stdout is not None and first.stdout.readline() == "held\n"
+            before = {path: path.read_bytes() for path in folder.iterdir()}
+            with pytest.raises(UserError, match=f"process {first.pid} on .*--run") as caught:
+                with one_writer(folder):
+                    raise AssertionError
+            assert caught.value.code == 73
+            assert before == {path: path.read_bytes() for path in folder.iterdir()}
+        finally:
+            first.kill()  # SIGKILL
+            first.wait()
     (folder / ".config.json.1234.tmp").write_text("half")  # what it was writing
     (folder / "kept.json").write_text("{}")
     with one_writer(folder), one_writer(folder):  # its file is there, its lock is not
