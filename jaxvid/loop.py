@@ -77,6 +77,7 @@ def run(
     with contextlib.ExitStack() as stack:
         scored = on_sample is not None
         watchdog = stack.enter_context(cluster.Watchdog(config.watchdog))
+        cluster.meet()
         checkpoints = stack.enter_context(
             Checkpoints(folder / "checkpoints", keep=config.keep, scored=scored)
         )
@@ -140,6 +141,7 @@ class _Drive:
                 if not phase.step.compiled(batch):  # a new phase, or batches of another shape
                     say(f"{self.name}: compiling")
                     _announce(self.name, phase.step.compile(state, batch, key))
+                    cluster.meet()
                 with jax.transfer_guard_device_to_host("disallow"):
                     state, metrics = phase.step(state, batch, key)
                 self._record(log, pending)
