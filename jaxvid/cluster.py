@@ -7,7 +7,7 @@ dies ends the others. A program alone on its machine joins nothing and pays noth
     JAX_NUM_PROCESSES        how many there are
     JAX_PROCESS_ID           which one this is, from 0
     JAXVID_DISTRIBUTED       1: join whatever JAX detects; 0: stay alone
-    JAXVID_HEARTBEAT         seconds without a sign of life after which a process counts as dead (20)
+    JAXVID_HEARTBEAT         seconds of silence after which a process counts as dead (20)
 """
 
 import faulthandler
