@@ -62,6 +62,7 @@ def start(
     env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "OMPI_", "JAX_"))}
     env |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
     env |= {k: v for k, v in os.environ.items() if k == "JAX_COMPILATION_CACHE_DIR"}
+    env.setdefault("JAXVID_HEARTBEAT", "20" if list(options) == list(LONG) else "300")
     env.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles in half the time
     if processes > 1:
         env["JAX_COORDINATOR_ADDRESS"] = f"localhost:{free_port()}"

@@ -7,6 +7,7 @@ dies ends the others. A program alone on its machine joins nothing and pays noth
     JAX_NUM_PROCESSES        how many there are
     JAX_PROCESS_ID           which one this is, from 0
     JAXVID_DISTRIBUTED       1: join whatever JAX detects; 0: stay alone
+    JAXVID_HEARTBEAT         seconds of silence after which a process counts as dead (20)
 """
 
 import faulthandler
@@ -30,11 +31,10 @@ logger = logging.getLogger("jaxvid")
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 COUNTS = (COUNT, "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
 INDICES = (INDEX, "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "JOB_COMPLETION_INDEX")
-HEARTBEAT = 20  # seconds without a sign of life after which a process counts as dead
 PATIENCE = 24 * 3600  # seconds that processes wait for one that evaluates
 HUNG = 75  # exit code of the watchdog: EX_TEMPFAIL, try again
 _joined: list[tuple[int, int]] = []  # this process and how many there are, once joined
-_told = [0]  # results that the first process has given to all
+_told = [0]  # times that processes waited for one another
 
 
 def detect(env: Mapping[str, str]) -> dict[str, Any] | None:
@@ -113,8 +113,9 @@ def join(env: Mapping[str, str] | None = None) -> None:
 
 
 def _initialize(found: dict[str, Any]) -> None:
+    heartbeat = _number(os.environ, "JAXVID_HEARTBEAT", 20)
     try:
-        jax.distributed.initialize(**found, heartbeat_timeout_seconds=HEARTBEAT)
+        jax.distributed.initialize(**found, heartbeat_timeout_seconds=heartbeat)
     except (RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
@@ -151,6 +152,19 @@ def on_first(function: Callable[[], Any]) -> Any:
         client.key_value_set(name, json.dumps(result))
         return result
     return json.loads(client.blocking_key_value_get(name, PATIENCE * 1000))
+
+
+def meet() -> None:
+    """Waits for all processes, before what a network's timeout (30 s of gloo's) would end.
+
+    They come apart where one compiles or opens its data much longer than another.
+    """
+    if count() > 1:
+        from jax._src import distributed
+
+        client: Any = distributed.global_state.client
+        _told[0] += 1
+        client.wait_at_barrier(f"jaxvid/meet/{_told[0]}", PATIENCE * 1000)
 
 
 def agree(what: str, value: str) -> None:

@@ -1,5 +1,6 @@
 """The adversarial step: laws of the seam, of the tasks and of the game."""
 
+import collections
 import dataclasses
 import functools
 import itertools
@@ -123,11 +124,16 @@ def check_exchanges(program: str, start: GanState) -> None:
     """Devices exchange nothing but the gradients, once, and the metrics: two sums over all."""
     found = collectives(program)
     assert [(c.kind, c.group) for c in found] == [("all-reduce", 8)] * 2
-    sizes = sorted(math.prod(shape) for c in found for _, shape in c.shapes)
-    weights = sorted(leaf.size for leaf in jax.tree.leaves((start.params, start.critic_params)))
-    for size in weights:  # every gradient is among what is summed ...
-        sizes.remove(size)
-    assert sum(sizes) < 2000  # ... and the rest are means for the metrics, and moments
+    sums = collections.Counter(math.prod(shape) for c in found for _, shape in c.shapes)
+    leaves = jax.tree.leaves((start.params, start.critic_params))
+    weights = collections.Counter(leaf.size for leaf in leaves)
+    # Every gradient once; that of a place is also that of the field's bias, and summed for both.
+    same = start.params["place"]["kernel"].size
+    assert start.params["field"]["weights"]["bias"].size == same
+    assert weights - sums <= collections.Counter([same])
+    assert (sums - weights).total() < 100
+    volume = sum(c.bytes for c in found) / sum(4 * leaf.size for leaf in leaves)
+    assert 0.99 < volume < 1.01  # the rest are means for metrics, and moments
 
 
 def test_compiles_once(batch: HostBatch, one_device: tuple) -> None:
