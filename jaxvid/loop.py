@@ -151,15 +151,10 @@ class _Drive:
                 phase = next(p for p in self.phases if step < p.until)
                 if not phase.step.compiled(batch):  # a new phase, or batches of another shape
                     say(f"{self.name}: compiling")
-<<<<<<< HEAD
                     with account.part("compile"):
                         _announce(self.name, phase.step.compile(state, batch, key))
+                        cluster.meet()
                 with account.step(step + 1), jax.transfer_guard_device_to_host("disallow"):
-=======
-                    _announce(self.name, phase.step.compile(state, batch, key))
-                    cluster.meet()
-                with jax.transfer_guard_device_to_host("disallow"):
->>>>>>> mesh
                     state, metrics = phase.step(state, batch, key)
                 account.count(phase.step.flops)
                 self._record(log, pending)
