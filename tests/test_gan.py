@@ -121,9 +121,10 @@ def test_eight_devices_agree_with_one(batch: HostBatch, one_device: tuple, backe
 
 
 def check_exchanges(program: str, start: GanState) -> None:
-    """Devices exchange nothing but the gradients, once, and the metrics: two sums over all."""
+    """Devices exchange nothing but the gradients, once, and the metrics: a few sums over all."""
     found = collectives(program)
-    assert [(c.kind, c.group) for c in found] == [("all-reduce", 8)] * 2
+    assert {(c.kind, c.group) for c in found} == {("all-reduce", 8)}
+    assert 2 <= len(found) <= 4  # how they are packed is XLA's
     sums = collections.Counter(math.prod(shape) for c in found for _, shape in c.shapes)
     leaves = jax.tree.leaves((start.params, start.critic_params))
     weights = collections.Counter(leaf.size for leaf in leaves)

@@ -164,7 +164,7 @@ def test_a_run_ends_at_its_budget(tuned: pathlib.Path, monkeypatch: pytest.Monke
     reference = {name: tree for name, tree in params.items() if name != "policy"}
     state = RlState(*[jnp.zeros(())] * 8).replace(ema=params["policy"], reference=reference)
     with pytest.raises(loop.Enough, match="99.0 nats a frame"):
-        reinforce._watch(watcher, RUN, jax.device_put(state, jax.devices()[0]), 1)
+        reinforce._watch(lambda: watcher, RUN, jax.device_put(state, jax.devices()[0]), 1)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Laws of the planner: it cannot look ahead, cannot write nonsense, and means what it samples."""
 
+import dataclasses
 import functools
 
 import jax
@@ -292,7 +293,9 @@ def test_devices_agree():
 
 
 def test_kinds_of_stories_take_turns_also_after_a_stop():
-    stream = training._prompts(SOURCE, 4, 0, 1)
+    data = DataConfig(source="stories", text_length=256, threads=1)
+    run = PlannerRun(data=data, train=TrainConfig(batch_size=4))
+    stream = training.prompt_batches(run, 0, 0)
     batches = [next(stream) for _ in range(2 * len(training.KINDS))]
     shapes = {"short": (L, S, 0), "long": (256, grammar.LENGTH, 0), "pictured": (L, S, PICTURE)}
     for batch, kind in zip(batches, training.KINDS * 2, strict=True):
@@ -300,10 +303,11 @@ def test_kinds_of_stories_take_turns_also_after_a_stop():
         assert tuple(sizes) == shapes[kind]
     assert set(training.KINDS) == shapes.keys()
     for start in (1, 6):
-        again = next(training._prompts(SOURCE, 4, start, 1))
+        again = next(training.prompt_batches(run, start, 0))
         assert all(np.array_equal(again[name], batches[start][name]) for name in again)
     assert len({int(i) for batch in batches for i in batch["index"]}) == 4 * len(batches)
-    scenes = next(training._prompts(PromptSource(source="scenes", text_length=128), 4, 1, 1))
+    run = dataclasses.replace(run, data=DataConfig(text_length=128, threads=1))
+    scenes = next(training.prompt_batches(run, 1, 0))
     assert scenes["text"].shape == (4, 128) and scenes["tokens"].shape == (4, S)
 
 
