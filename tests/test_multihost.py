@@ -10,6 +10,7 @@ from benchmarks import multihost
 FOUR = "--train.steps=4 --train.sample-every=2 --train.checkpoint-every=3".split()
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: pathlib.Path) -> None:
     """Critics and generator, the state split over both; samples are made from the gathered one."""
     multihost.train("gan", tmp_path / "one", FOUR, processes=1, devices=2)
