@@ -9,7 +9,6 @@ import pytest
 
 from benchmarks import reliability
 
-
 SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("gan", "rl")]
 
 
