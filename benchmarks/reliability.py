@@ -246,7 +246,8 @@ def kills(
         training.kill()
         killed += alive
         inside += training.saving()
-        kept &= at == 0 or f"resuming at step {at}" in training.text
+        if "resuming at step" in training.text:  # else it was killed before it said so
+            kept &= f"resuming at step {at}" in training.text
         at = training.saved()
     training = start(broken)
     final = training.finish()
