@@ -126,9 +126,9 @@ def _watch(
 
 
 def _last_kl(folder: pathlib.Path) -> float:
-    """Of the last step that was logged."""
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return float(json.loads(lines[-1])["kl"]) if lines else 0.0
+    """Of the last step that was logged; a line that is not yet whole is none."""
+    whole_lines, _, _ = (folder / "metrics.jsonl").read_text(encoding="utf-8").rpartition("\n")
+    return float(json.loads(whole_lines.splitlines()[-1])["kl"]) if whole_lines else 0.0
 
 
 def stories(run: PlannerRun, split: Split, count: int, *, seed: int) -> list[Story]:

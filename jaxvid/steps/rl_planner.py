@@ -7,7 +7,8 @@
        gradient (GRPO: Shao et al., 2024; with credit a token), and β KL(π_θ || π_ref), exact at
        every token: the reference is the planner before the first step.
 
-Only tokens among which the grammar leaves a choice count.
+Both are sums over a sentence's tokens, so that a token counts the same in short and long ones (Liu
+et al., 2025), and only those count among which the grammar leaves a choice.
 """
 
 import dataclasses
