@@ -1,13 +1,13 @@
 """Scaling on paper, from the compiler: ``python -m benchmarks.scaling``. Nothing is executed.
 
-For each preset and mesh a child process lowers the training step for so many virtual CPU devices
-and XLA partitions it; the exchanges between devices are read from the partitioned program, and the
-child is ended before any machine code is made. From their bytes, and the operations that
-``jaxvid.sizes`` counts, follow the time of a step and the efficiency on real links: a prediction,
-whose assumptions are printed. The batch grows with the devices (weak scaling).
+The training step of each preset is lowered for meshes of so many abstract devices, as each of them
+runs it (shard_map); the exchanges between devices are read from the program. From their bytes, and
+the operations that ``jaxvid.sizes`` counts, follow the time of a step and the efficiency on real
+links: a prediction, whose assumptions are printed. The batch grows with the devices (weak scaling).
 
-One process has at most 2,048 virtual devices; for 4,096 two are joined (gloo), as in a real run.
-What is exchanged a device does not depend on their number; ``--check`` shows it.
+Beside it stands what XLA's own partitioner makes of the step under jit for a few virtual devices,
+in a child process that is ended before any machine code is made. It must exchange as much. A split
+state (``--fsdp``) is known to the partitioner alone: then the prediction takes its exchanges.
 """
 
 import dataclasses
@@ -29,7 +29,6 @@ from jaxvid.sizes import Collective, collectives
 from jaxvid.typing import UserError
 
 ROOT = pathlib.Path(__file__).parents[1]
-MOST = 2048  # virtual devices of a process
 PASS = "spmd-partitioning"  # after it the program is that of one device, exchanges and all
 
 
@@ -70,9 +69,7 @@ class Options:
     fsdp: int = 1
     """Devices that share a state."""
     partition: int = 8
-    """Devices that the program is partitioned for; the prediction takes its exchanges for all."""
-    check: bool = False
-    """Partitions for every number of devices instead, and says how the exchanges differ."""
+    """Virtual devices that XLA partitions the program for."""
     timeout: float = 900.0
     """Seconds for one program."""
 
@@ -80,8 +77,8 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the exchanges of each step, and a table of predictions."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["lower"]:
-        _lower(arguments[1], *(int(number) for number in arguments[2:]))
+    if arguments[:1] == ["partition"]:
+        _partition(arguments[1], *(int(number) for number in arguments[2:]))
         return
     options = tyro.cli(Options, args=arguments, prog="benchmarks.scaling")
     with cli.user_errors():
@@ -102,12 +99,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _predict(name: str, options: Options) -> None:
-    sizes = options.devices if options.check else (options.partition,)
-    found = {n: exchanges(name, n, options) for n in sizes}
-    for n, (those, seconds) in found.items():
-        print(f"\n{name}, {n} devices ({seconds:.0f} s): {summary(those)}", flush=True)
+    those, seconds = partitioned(name, options)
+    print(f"\n{name}, partitioned for {options.partition} ({seconds:.0f} s): {summary(those)}")
+    found = dict.fromkeys(options.devices, those)
+    for n in options.devices if options.fsdp == 1 else ():
+        began = time.monotonic()
+        found[n] = lowered(name, n, options.clips)
+        print(f"{name}, {n} devices ({time.monotonic() - began:.0f} s): {summary(found[n])}")
     run = presets.GAN[name]()
-    found = {n: (packed(those), seconds) for n, (those, seconds) in found.items()}
     flops = _flops(name) * options.clips * run.compute.accumulate
     flops *= 4 / 3 if run.compute.remat else 1.0
     print(f"{flops / 1e12:.1f} TFLOP a device and step")
@@ -116,13 +115,13 @@ def _predict(name: str, options: Options) -> None:
     for machine in MACHINES:
         compute = flops / (BUSY * machine.flops)
         for n in options.devices:
-            those = found[n if options.check else options.partition][0]
-            wait = sum(duration(one, machine, n, options.fsdp) for one in those)
+            wait = sum(duration(one, machine, n, options.fsdp) for one in packed(found[n]))
             total = compute + wait
             print(
                 f"| {machine.name} | {n} | {1e3 * compute:.1f} ms | {1e3 * wait:.2f} ms "
                 f"| {1e3 * total:.1f} ms | {compute / total:.1%} "
-                f"({compute / max(compute, wait):.0%}) |"
+                f"({compute / max(compute, wait):.0%}) |",
+                flush=True,
             )
 
 
@@ -168,37 +167,46 @@ def summary(those: list[Collective]) -> str:
     return ", ".join(parts) or "no exchange"
 
 
-def exchanges(name: str, devices: int, options: Options) -> tuple[list[Collective], float]:
-    """What the step of a preset sends on so many devices, and the seconds that finding it took.
+def lowered(name: str, devices: int, clips: int) -> list[Collective]:
+    """What each of so many abstract devices sends in a step of a preset, the state on every one."""
+    import jax
+    from jax.sharding import AbstractMesh
+
+    from jaxvid import parallel
+
+    make_step, state, batch, key = _shapes(name, devices * clips)
+    step = make_step(reduce=lambda tree: jax.lax.pmean(tree, "data"))
+    specs = (parallel.EVERYWHERE, jax.P("data"), parallel.EVERYWHERE)
+    mapped = jax.shard_map(
+        step,
+        mesh=AbstractMesh((devices,), ("data",)),
+        in_specs=specs,
+        out_specs=parallel.EVERYWHERE,
+        check_vma=False,
+    )
+    program = jax.jit(mapped).trace(state, batch, key).lower(lowering_platforms=("tpu",))
+    return collectives(program.as_text("hlo"))
+
+
+def partitioned(name: str, options: Options) -> tuple[list[Collective], float]:
+    """What the step sends as XLA partitions it, and the seconds that finding it took.
 
     Raises UserError where the program is not partitioned in time, or the child fails.
     """
-    processes = math.ceil(devices / MOST)
     with tempfile.TemporaryDirectory() as folder:
-        children = []
         env = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-        env |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices // processes)}
+        env |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(options.partition)}
         env |= {"PYTHONPATH": str(ROOT), "JAX_ENABLE_COMPILATION_CACHE": "0"}
-        if processes > 1:
-            from benchmarks.multihost import free_port
-
-            env["JAX_COORDINATOR_ADDRESS"] = f"localhost:{free_port()}"
-            env["JAX_NUM_PROCESSES"] = str(processes)
-        command = [sys.executable, "-m", "benchmarks.scaling", "lower", name]
-        command += [str(devices), str(options.fsdp), str(options.clips)]
+        env |= {"XLA_FLAGS": f"--xla_dump_to={folder} --xla_dump_hlo_pass_re={PASS}"}
+        command = [sys.executable, "-m", "benchmarks.scaling", "partition", name]
+        command += [str(options.fsdp), str(options.clips)]
         began = time.monotonic()
+        child = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE)
         try:
-            for i in range(processes):
-                flags = f"--xla_dump_to={folder}/{i} --xla_dump_hlo_pass_re={PASS}"
-                own = {"JAX_PROCESS_ID": str(i), "XLA_FLAGS": flags}
-                children.append(
-                    subprocess.Popen(command, cwd=ROOT, env=env | own, stderr=subprocess.PIPE)
-                )
-            text = _wait(children[0], pathlib.Path(folder) / "0", options.timeout)
+            text = _wait(child, pathlib.Path(folder), options.timeout)
         finally:
-            for child in children:
-                child.kill()
-                child.wait()
+            child.kill()
+            child.wait()
         return collectives(text), time.monotonic() - began
 
 
@@ -217,35 +225,43 @@ def _wait(child: subprocess.Popen[bytes], folder: pathlib.Path, timeout: float) 
     raise UserError(f"the step was not partitioned in {timeout:g} s; raise --timeout")
 
 
-def _lower(name: str, devices: int, fsdp: int, clips: int) -> None:
-    """The child: lowers the step of a preset from shapes alone, and has XLA compile it."""
-    from jaxvid import parallel
-
-    parallel.start(cache=False, together=True)
+def _shapes(name: str, clips: int) -> tuple[Any, Any, Any, Any]:
+    """The step of a preset, and shapes of the state, of a batch of so many clips, and of a key."""
     import functools
 
     import jax
-    from jax.sharding import NamedSharding
 
     from jaxvid import training
-    from jaxvid.config import MeshConfig
     from jaxvid.steps.gan import make_gan_step
 
     run = presets.GAN[name]()
-    mesh = parallel.make_mesh(None, MeshConfig(fsdp=fsdp))
-    assert mesh.size == devices
     state, one = jax.eval_shape(lambda: training.blank_state(run))
-    rows = NamedSharding(mesh, parallel.ROWS)
-    B = devices * clips * run.compute.accumulate
-
-    def shaped(leaf: Any, sharding: Any, lead: tuple[int, ...] = ()) -> jax.ShapeDtypeStruct:
-        shape = (*lead, *leaf.shape[len(lead) :])
-        return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
-
-    state = jax.tree.map(shaped, state, parallel.shardings(state, mesh))
-    batch = {key: shaped(leaf, rows, (B,)) for key, leaf in one.items()}
+    B = clips * run.compute.accumulate
+    batch = {k: jax.ShapeDtypeStruct((B, *leaf.shape[1:]), leaf.dtype) for k, leaf in one.items()}
     key = jax.eval_shape(lambda: jax.random.key(0))
-    make_step = functools.partial(make_gan_step, training.make_game(run, training.make_nets(run)))
+    game = training.make_game(run, training.make_nets(run))
+    return functools.partial(make_gan_step, game), state, batch, key
+
+
+def _partition(name: str, fsdp: int, clips: int) -> None:
+    """The child: lowers the step of a preset from shapes alone, and has XLA compile it."""
+    from jaxvid import parallel
+
+    parallel.start(cache=False)
+    import jax
+    from jax.sharding import NamedSharding
+
+    from jaxvid.config import MeshConfig
+
+    mesh = parallel.make_mesh(None, MeshConfig(fsdp=fsdp))
+    make_step, state, batch, key = _shapes(name, mesh.size * clips)
+    rows = NamedSharding(mesh, parallel.ROWS)
+
+    def placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    state = jax.tree.map(placed, state, parallel.shardings(state, mesh))
+    batch = {name: placed(leaf, rows) for name, leaf in batch.items()}
     parallel.jit_step(make_step, mesh).lower(state, batch, key).compile()
 
 

@@ -1,10 +1,14 @@
-"""The arithmetic of benchmarks.scaling: what exchanges take on links."""
+"""benchmarks.scaling: what a step exchanges on many devices, and what that takes on links."""
 
 import dataclasses
+import math
 
+import jax
 import pytest
 
-from benchmarks.scaling import MACHINES, PACK, WIRE, Machine, duration, packed
+from benchmarks.scaling import MACHINES, PACK, WIRE, Machine, duration, lowered, packed
+from jaxvid import presets, training
+from jaxvid.config import CriticConfig, DataConfig, GanRun, GeneratorConfig, LossConfig
 from jaxvid.sizes import Collective
 
 PLAIN = Machine("plain", 1e12, 8, 400e9, 40e9, 0.0, 0.0)
@@ -48,3 +52,21 @@ def test_more_devices_never_take_less() -> None:
     for machine in MACHINES:
         times = [duration(one, machine, 2**k, 1) for k in range(13)]
         assert times[0] == 0 and all(a < b for a, b in zip(times, times[1:], strict=False))
+
+
+def test_a_device_of_4096_sums_its_gradients_with_all_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = GanRun(
+        data=DataConfig(resolution=8, frames=4, text_length=32),
+        generator=GeneratorConfig(width=16, layers=1, heads=2, decoder=(8, 8), drawing=8),
+        critic=CriticConfig(frames=2, frame_widths=(8,), clip_width=8, clip_layers=1, heads=2),
+        loss=LossConfig(warmup=0, frames=4, warmup_frames=4, penalty="none", augment=0.0),
+    )
+    monkeypatch.setitem(presets.GAN, "tiny", lambda: run)
+    found = lowered("tiny", 4096, 1)
+    assert {(one.kind, one.group) for one in found} == {("all-reduce", 4096)}
+    state, _ = jax.eval_shape(lambda: training.blank_state(run))
+    leaves = jax.tree.leaves((state.params, state.critic_params))
+    sent = sum(math.prod(shape) for one in found for _, shape in one.shapes)
+    assert 0 <= sent - sum(leaf.size for leaf in leaves) < 1000  # the rest are metrics
