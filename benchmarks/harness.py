@@ -48,6 +48,7 @@ FIELDS = {
     "ratio": "median of the best peer / our median: above 1 we are better",
     "ratio_quartiles": "of that ratio over the rounds",
     "bar": "the ratio to reach (null: none)",
+    "limit": "what ours may take at most, in the unit of the row (null: none)",
     "missing": "ways that could not take part, and why",
 }
 PEER_HINT = "not installed; pip install 'jaxvid[bench]'"
@@ -170,6 +171,7 @@ def compare(
     flops: float = 0.0,
     moved: float = 0.0,
     bar: float | None = None,
+    limit: float | None = None,
     missing: Mapping[str, str] | None = None,
 ) -> Row:
     """Times all ways in turn. One run has to do ``flops`` and move ``moved`` bytes at least."""
@@ -187,7 +189,7 @@ def compare(
                 found[key] |= {f"{rate}_share": speed / roof[f"{rate}_per_s"]}
     _trace(ways[ours], options, f"{name} {mode}")
     return _row(name, ours, found, times, shapes=shapes, mode=mode, unit="s", bar=bar, roof=roof,
-                missing=missing, work={"flops": flops, "bytes": moved})  # fmt: skip
+                limit=limit, missing=missing, work={"flops": flops, "bytes": moved})  # fmt: skip
 
 
 def compare_memory(
@@ -207,9 +209,26 @@ def compare_memory(
     for _ in range(rounds):
         for key, way in ways.items():
             sizes[key].append(in_child(way))
-    found = {key: _spread(values) for key, values in sizes.items()}
-    return _row(name, ours, found, sizes, shapes=shapes, mode=mode, unit="B", bar=bar,
-                missing=missing)  # fmt: skip
+    return record(name, ours=ours, samples=sizes, shapes=shapes, mode=mode, unit="B", bar=bar,
+                  missing=missing)  # fmt: skip
+
+
+def record(
+    name: str,
+    *,
+    ours: str,
+    samples: Mapping[str, Sequence[float]],
+    shapes: str,
+    mode: str,
+    unit: str = "s",
+    bar: float | None = None,
+    limit: float | None = None,
+    missing: Mapping[str, str] | None = None,
+) -> Row:
+    """A row of values that were measured otherwise, as many of each way."""
+    found = {key: _spread(values) for key, values in samples.items()}
+    return _row(name, ours, found, samples, shapes=shapes, mode=mode, unit=unit, bar=bar,
+                limit=limit, missing=missing)  # fmt: skip
 
 
 def _interleaved(ways: Mapping[str, Way], repeats: int) -> dict[str, list[float]]:

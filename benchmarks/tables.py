@@ -44,6 +44,8 @@ def line(row: Row) -> str:
     """One row of ``table``."""
     way = row["ways"][row["ours"]]
     peer, ratio, bar = "-", "-", "-" if row.get("bar") is None else f"{row['bar']:.2f}"
+    if row.get("limit") is not None:
+        bar = f"< {short(row['limit'], row['unit'])}"
     if row["peer"]:
         value = short(row["ways"][row["peer"]]["median"], row["unit"])
         low, high = row["ratio_quartiles"]

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import multihost
 
 FOUR = "--train.steps=4 --train.sample-every=2 --train.checkpoint-every=3".split()
+FOUR += multihost.LIGHT
 
 
 @pytest.mark.slow
