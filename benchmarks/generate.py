@@ -55,11 +55,12 @@ def _generator(options: Options, preset: str, size: int) -> Row:
     sample = make_sampler(nets.generator, dtype=run.compute.dtype)
     arrays = params, batch, jax.random.key(0)
     costs: Any = jax.jit(sample).lower(*arrays).cost_analysis()
+    ways = {"jaxvid": harness.jax_way(sample, *arrays)}
     frames = size * run.data.frames
     shape = f"{frames} frames of {run.data.resolution} x {run.data.resolution}"
     return harness.compare(
         f"generator {preset}, batch {size}", ours="jaxvid", options=options, shapes=shape,
-        ways={"jaxvid": harness.jax_way(sample, *arrays)}, mode="forward", flops=float(costs["flops"]),
+        ways=ways, mode="forward", flops=float(costs["flops"]),
         limit=frames / SPEED if preset == "tiny" else None,
     )  # fmt: skip
 
