@@ -22,7 +22,7 @@ from jaxvid.config import GanRun, RlRun
 from jaxvid.data.loader import Batches
 from jaxvid.data.source import Source, open_source
 from jaxvid.gate import Gate, Glance, Verdict, sections, table, without_policy
-from jaxvid.io.checkpoint import Checkpoints
+from jaxvid.io.checkpoint import Checkpoints, committed
 from jaxvid.io.lock import locked
 from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text, write_video
@@ -204,14 +204,18 @@ def _base(run: RlRun, folder: pathlib.Path) -> tuple[Trained, GanRun]:
 @locked
 def train_rl(run: RlRun, folder: pathlib.Path) -> RlState:
     """Tunes the generator of ``folder.parent`` in ``folder``; resumes what is there."""
-    trained, base = _base(run, folder)
-    check_rewards(base, run)
     training.check_run(folder, run)
-    source = open_source(base.data, split="train", seed=base.train.seed)
     say(f"rl: {run.rl.algorithm}, rewards {', '.join(run.rl.rewards)}")
-    tuning, state, tuned = build(base, run, trained, source)
-    for name, (start, unit) in zip(tuning.terms, np.asarray(state.scales), strict=True):
-        say(f"rl: {name} counts beyond {start:.4g} of real clips, in units of {unit:.4g}")
+    if committed(folder / "checkpoints") and os.path.isfile(folder / "generator.json"):
+        tuning, state, tuned = _resumed(run, folder)
+        source = open_source(tuned.data, split="train", seed=tuned.train.seed)
+    else:
+        trained, base = _base(run, folder)
+        check_rewards(base, run)
+        source = open_source(base.data, split="train", seed=base.train.seed)
+        tuning, state, tuned = build(base, run, trained, source)
+        for name, (start, unit) in zip(tuning.terms, np.asarray(state.scales), strict=True):
+            say(f"rl: {name} counts beyond {start:.4g} of real clips, in units of {unit:.4g}")
     training.open_run(folder, run)
     cluster.on_first(lambda: atomic_write_text(folder / "generator.json", configs.to_json(tuned)))
     mesh = make_mesh(None, run.mesh)
@@ -224,9 +228,18 @@ def train_rl(run: RlRun, folder: pathlib.Path) -> RlState:
         config=run.train,
         phases=[loop.Phase(step, run.train.steps)],
         state=state,
-        batches=training.batches(source, base.data, run.train),
+        batches=training.batches(source, tuned.data, run.train),
         on_sample=functools.partial(_watch, gate, run),
     )
+
+
+def _resumed(run: RlRun, folder: pathlib.Path) -> tuple[Tuning, RlState, GanRun]:
+    """What ``build`` gives, from the folder alone; the state is blank, a checkpoint fills it."""
+    tuned = configs.read(GanRun, folder / "generator.json")
+    nets = training.make_nets(tuned)
+    shapes = jax.eval_shape(lambda: _abstract(tuned, run, nets))
+    blank = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return _tuning(tuned, run, nets), blank, tuned
 
 
 def _watch(gate: Callable[[], Gate], run: RlRun, state: RlState, step: int) -> float:

@@ -101,6 +101,7 @@ def tuned(tiny_run: pathlib.Path) -> pathlib.Path:
         patch.setattr(reinforce, "make_mesh", lambda *_: parallel.make_mesh(jax.devices()[:1]))
         half = dataclasses.replace(RUN, train=dataclasses.replace(RUN.train, steps=2))
         reinforce.train_rl(half, folder)
+        patch.delattr(reinforce, "build")  # what goes on takes all from its folder
         reinforce.train_rl(RUN, folder)
     return folder
 

@@ -220,7 +220,7 @@ class Checkpoints:
         return steps or ([newest] if newest >= 0 else [])
 
     def _look(self) -> list[int]:
-        steps = sorted(set(_steps(self.folder)) - self._bad.keys(), reverse=True)
+        steps = sorted(set(committed(self.folder)) - self._bad.keys(), reverse=True)
         while steps and not self._whole(steps[0]):
             steps.pop(0)
         if self._bad and not steps:
@@ -288,7 +288,7 @@ class Checkpoints:
         try:
             return ocp.CheckpointManager(folder, item_handlers=handlers, options=options)
         except Exception:  # of a damaged step that is not the newest: look at them all
-            if all([self._whole(step) for step in _steps(self.folder)]):
+            if all([self._whole(step) for step in committed(self.folder)]):
                 raise
             self._look()
             return ocp.CheckpointManager(folder, item_handlers=handlers, options=options)
@@ -356,7 +356,7 @@ def _score(metrics: Mapping[str, float]) -> float:
     return metrics[SCORE]
 
 
-def _steps(folder: pathlib.Path) -> list[int]:
+def committed(folder: pathlib.Path) -> list[int]:
     """The steps that are committed in a folder."""
     try:
         return [int(name) for name in os.listdir(folder) if name.isdecimal()]
