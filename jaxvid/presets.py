@@ -155,13 +155,22 @@ def path_rl() -> RlRun:
     )
 
 
+def quickstart_rl() -> RlRun:
+    """The third stage of ``python -m train.quickstart``: the same for two minutes."""
+    run = path_rl()
+    train = dataclasses.replace(
+        run.train, steps=40, log_every=5, sample_every=20, checkpoint_every=20
+    )
+    return dataclasses.replace(run, train=train)
+
+
 def planner_rl() -> PlannerRlRun:
     """Tuning of a planner by samples: an action is a token of the script."""
     return PlannerRlRun()
 
 
 RL: dict[str, Callable[[], Any]] = {  # of RlRun, or PlannerRlRun
-    "quickstart": path_rl,
+    "quickstart": quickstart_rl,
     "policy": RlRun,
     "path": path_rl,
     "planner": planner_rl,

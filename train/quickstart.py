@@ -1,5 +1,6 @@
 """From nothing to a video: ``python -m train.quickstart`` trains planner, generator and critics on
-the embedded scenes, evaluates them, and writes samples. About 8 minutes on two CPU cores.
+the embedded scenes, tunes the motion by reinforcement learning, evaluates, and writes samples.
+About 10 minutes on two CPU cores.
 
 ``--short`` runs a twentieth of the steps: to see that everything works, not that it learns.
 """
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jaxvid import parallel
 
         parallel.start()
-        from jaxvid import evaluate, pipeline, training
+        from jaxvid import evaluate, pipeline, reinforce, training
         from jaxvid.io.log import say
         from jaxvid.io.media import write_video
         from jaxvid.video.compose import tile
@@ -58,13 +59,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         began = time.monotonic()
         planner = _shaped(presets.quickstart_planner(), options)
         gan = _shaped(presets.quickstart_gan(), options)
-        say("1/4 planner: from prompt to script")
+        rl = _shaped(presets.quickstart_rl(), options)
+        say("1/5 planner: from prompt to script")
         training.train_planner(planner, options.run / "planner")
-        say("2/4 generator and critics: from script to clip")
+        say("2/5 generator and critics: from script to clip")
         training.train_gan(gan, options.run / "gan")
-        say("3/4 evaluation on held-out prompts")
+        say("3/5 reinforcement: smoother and more coherent motion")
+        reinforce.train_rl(rl, options.run / "rl")
+        asked, drawn = (2, 2) if options.short else (8, 4)
+        reinforce.try_gate(options.run / "rl", prompts=asked, samples=drawn, fresh=False)
+        say("4/5 evaluation on held-out prompts")
         evaluate.evaluate(options.run, prompts=20 if options.short else 200, full=False)
-        say("4/4 samples")
+        say("5/5 samples")
         pipe = pipeline.load(options.run)
         samples = options.run / "samples"
         samples.mkdir(exist_ok=True)
@@ -76,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         minutes = (time.monotonic() - began) / 60
         seconds = parallel.compile_seconds()
         say(f"done in {minutes:.1f} minutes, of which compiling {seconds:.0f} seconds")
-        say(f"watch {samples / 'all.gif'} and {samples / '0.mp4'}, then try:")
+        say(f"watch {samples / 'all.gif'} and {samples / '0.mp4'}, and what tuning changed in")
+        say(f"  {options.run / 'rl' / 'before_after.gif'} and report.html beside it; then try:")
         say(f"  jaxvid generate --run {options.run} 'a small blue star moves up' --out star.mp4")
 
 
