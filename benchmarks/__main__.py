@@ -1,8 +1,12 @@
 """All benchmarks that need no trained run, in one table: ``python -m benchmarks``."""
 
-from benchmarks import attention, harness
+from benchmarks import attention, frame_synthesis, harness, train_step
 
-BENCHMARKS = {"attention": attention.rows}
+BENCHMARKS = {
+    "attention": attention.rows,
+    "frame_synthesis": frame_synthesis.rows,
+    "train_step": train_step.rows,
+}
 
 if __name__ == "__main__":
     harness.main(BENCHMARKS, name="all")
