@@ -1,9 +1,19 @@
 """All benchmarks that need no trained run, in one table: ``python -m benchmarks``."""
 
-from benchmarks import attention, generate, harness, loader, startup
+from benchmarks import (
+    attention,
+    frame_synthesis,
+    generate,
+    harness,
+    loader,
+    startup,
+    train_step,
+)
 
 BENCHMARKS = {
     "attention": attention.rows,
+    "frame_synthesis": frame_synthesis.rows,
+    "train_step": train_step.rows,
     "generate": generate.rows,
     "loader": loader.rows,
     "startup": startup.rows,

@@ -152,7 +152,9 @@ class Generator(nn.Module):
         for i in range(c.layers):
             x = self._layer(i)(x, frame_BTD, memory, memory_mask)
         x = rms_norm(x).reshape(B * T, h, w, c.width)
-        x = self._decode(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
+        decoder = Decoder(c, self.remat)
+        nn.share_scope(self, decoder)
+        x = decoder(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
         painted = nn.Dense(3, name="rgb")(x).reshape(noise_BTHWC.shape).astype(jnp.float32)
         video = Fetch(name="fetch")(x, near, painted)
         return jnp.where(mask_BTHW1 > 0, known_BTHWC, video)
@@ -163,10 +165,21 @@ class Generator(nn.Module):
         how = (c.heads, c.attention, c.window, shift, self.implementation)
         return layer(*how, name=f"layer{i}")
 
-    def _decode(
+
+class Decoder(nn.Module):
+    """Tokens (B T,h,w,D) to features of pixels (B T,H,W,F), doubling the resolution at each stage.
+
+    ``frame`` (B T,1,1,D) modulates every stage; what is known and the script enter at the last one.
+    Its parameters stand among the generator's.
+    """
+
+    config: GeneratorConfig
+    remat: bool = False
+
+    @nn.compact
+    def __call__(
         self, x: jax.Array, frame: jax.Array, pixels_BTHWC: jax.Array, batch: Batch
     ) -> jax.Array:
-        """Tokens (B T,h,w,D) to pixels (B T,H,W,F), doubling the resolution at each stage."""
         c = self.config
         B, T, H, W, _ = pixels_BTHWC.shape
         for i, width in enumerate(c.decoder):

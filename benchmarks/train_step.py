@@ -1,0 +1,212 @@
+"""Whole training steps: ``python -m benchmarks.train_step``.
+
+The steps that jaxvid trains with, jit and pmap, batch and random choices included: the game of
+``tiny`` with the finite-difference penalty and with exact R1 + R2, a Transformer of the blocks of
+``models.blocks``, the planner, reinforcement learning. The first three against their twins in
+PyTorch, eager and compiled (``torch_gan`` says in what the twin differs), one row a peer, since
+each has its bar.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import harness
+from benchmarks.harness import Options, Row, Way
+from benchmarks.torch_ways import COMPILED, EAGER, torch_ways
+from jaxvid import parallel, presets, training
+from jaxvid.config import GanRun, OptimConfig, PlannerRun, RlRun
+from jaxvid.data.loader import Batches
+from jaxvid.data.source import open_source
+from jaxvid.typing import HostBatch
+
+BACKENDS: tuple[Literal["jit", "pmap"], ...] = ("jit", "pmap")
+PEERS = (EAGER, COMPILED, "alone")
+UNWRITTEN = "no twin of this step was written"
+
+
+class Case(NamedTuple):
+    """A step to be timed: ``make_step(reduce=...)``, a function that makes its first state, its
+    batch, the twin if there is one (``build(compiled)``), and the bars of the peers.
+    """
+
+    make_step: Callable[..., Any]
+    state: Callable[[], Any]
+    batch: HostBatch
+    shapes: str
+    twin: Callable[[bool], Callable[[], Any]] | None = None
+    bars: tuple[tuple[str, float], ...] = ()
+
+
+def rows(options: Options) -> Iterator[Row]:
+    """Each case with each backend against each peer."""
+    for name, make in CASES.items():
+        modes = [f"{backend}, {peer}" for backend, peer in itertools.product(BACKENDS, PEERS)]
+        if not any(harness.wanted(options, name, mode) for mode in modes):
+            continue
+        case = make()
+        peers: dict[str, Way] = {}
+        missing = {"torch": UNWRITTEN}
+        if case.twin is not None:
+            peers, missing = torch_ways(case.twin)
+        yield from case_rows(options, name, case, peers, missing)
+
+
+def case_rows(
+    options: Options, name: str, case: Case, peers: dict[str, Way], missing: dict[str, str]
+) -> Iterator[Row]:
+    """jit and pmap against each peer that there is, or alone."""
+    for backend in BACKENDS:
+        for peer in peers or ("alone",):
+            mode = f"{backend}, {peer}"
+            if not harness.wanted(options, name, mode):
+                continue
+            ways = {"jaxvid": step_way(case, backend)}
+            ways |= {peer: peers[peer]} if peer in peers else {}
+            yield harness.compare(
+                f"{name} step", ours="jaxvid", ways=ways, missing=missing, options=options,
+                shapes=case.shapes, mode=mode, bar=dict(case.bars).get(peer),
+            )  # fmt: skip
+
+
+def step_way(case: Case, backend: Literal["jit", "pmap"]) -> Way:
+    """The step compiled for all devices; each call goes on from the state of the one before."""
+    mesh = parallel.make_mesh()
+    step = parallel.compile_step(case.make_step, mesh, backend=backend)
+    state = parallel.place_state(case.state(), mesh)
+    batch = parallel.place_batch(case.batch, mesh)
+    key = parallel.replicate(jax.random.key(0), mesh)
+    costs = step.compile(state, batch, key)
+
+    def run() -> None:
+        nonlocal state
+        state, metrics = jax.block_until_ready(step(state, batch, key))
+
+    return Way(run, costs["seconds"], costs["bytes"] or None)
+
+
+# Cases
+
+
+def gan_batch(run: GanRun) -> HostBatch:
+    """One batch of the run's training data."""
+    source = open_source(run.data, split="train", seed=run.train.seed)
+    size = run.train.batch_size
+    return Batches(source, batch_size=size, seed=0, text_length=run.data.text_length)[0]
+
+
+def gan_case(run: GanRun, **bars: float) -> Case:
+    """The adversarial step of a run, and its twin."""
+    from jaxvid.steps.gan import make_gan_step
+
+    batch = gan_batch(run)
+    nets, state = training.build_gan(run, batch)
+    game = training.make_game(run, nets)
+    host = jax.tree.map(np.asarray, state)  # a donated state is gone after the step
+
+    def twin(compiled: bool) -> Callable[[], Any]:
+        from benchmarks.torch_gan import GanStep
+        from benchmarks.torch_networks import tensor
+
+        step = GanStep(run, host.params, host.critic_params, compiled=compiled)
+        given = {name: tensor(value) for name, value in batch.items()}
+        return lambda: step(given)
+
+    d, size = run.data, run.train.batch_size
+    shapes = f"({size}, {run.loss.frames}, {d.resolution}, {d.resolution}, 3)"
+    again = functools.partial(jax.tree.map, jnp.array, host)
+    return Case(functools.partial(make_gan_step, game), again, batch, shapes, twin, _bars(bars))
+
+
+def _bars(bars: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    names = {"eager": EAGER, "compiled": COMPILED}
+    return tuple((names[name], bar) for name, bar in bars.items())
+
+
+def tiny_gan(penalty: Literal["finite", "exact"], **bars: float) -> Case:
+    """The game of the preset ``tiny``."""
+    run = presets.tiny_gan()
+    loss = dataclasses.replace(run.loss, penalty=penalty)
+    return gan_case(dataclasses.replace(run, loss=loss), **bars)
+
+
+def transformer_case(batch: int = 4, tokens: int = 512, **sizes: Any) -> Case:
+    """An encoder of jaxvid's blocks, and its twin."""
+    from benchmarks.transformer import Transformer, make_transformer_step
+    from jaxvid.optim import make_optimizer
+
+    model, config = Transformer(**sizes), OptimConfig()
+    rng = np.random.default_rng(0)
+    data = {
+        name: rng.integers(0, model.vocabulary, (batch, tokens)).astype(np.int32)
+        for name in ("tokens", "targets")
+    }
+    init = parallel.compile_function(model.init, once=True)
+    params = jax.tree.map(np.asarray, init(jax.random.key(0), data["tokens"])["params"])
+    tx = make_optimizer(config, 1000)
+
+    def state() -> Any:
+        placed = jax.tree.map(jnp.array, params)
+        return placed, tx.init(placed)
+
+    def twin(compiled: bool) -> Callable[[], Any]:
+        from benchmarks.torch_networks import tensor
+        from benchmarks.torch_transformer import TransformerStep
+
+        step = TransformerStep(params, model.heads, config, 1000, compiled=compiled)
+        given = [tensor(data[name]).long() for name in ("tokens", "targets")]
+        return lambda: step(*given)
+
+    shapes = f"({batch}, {tokens}, {model.width}) x {model.layers}"
+    make_step = functools.partial(make_transformer_step, model, tx)
+    return Case(make_step, state, data, shapes, twin, ((COMPILED, 0.95),))
+
+
+def planner_case(run: PlannerRun | None = None) -> Case:
+    """The planner of the stories on one batch of short prompts."""
+    from jaxvid.optim import make_optimizer
+    from jaxvid.steps.planner import make_planner_step
+
+    run = run or presets.story_planner()
+    planner, state = training.build_planner(run)
+    host = jax.tree.map(np.asarray, state)
+    batch = training.prompt_source(run).batch(np.arange(run.train.batch_size), "short")
+    tx = make_optimizer(run.optim, run.train.steps)
+    again = functools.partial(jax.tree.map, jnp.array, host)
+    shapes = f"{batch['text'].shape} to {batch['tokens'].shape}"
+    return Case(functools.partial(make_planner_step, planner, tx), again, batch, shapes)
+
+
+def rl_case(base: GanRun | None = None, run: RlRun | None = None) -> Case:
+    """Tuning along the rewards' gradient, of an untrained generator as the quickstart trains."""
+    from jaxvid import reinforce
+    from jaxvid.steps.rl import make_rl_step
+
+    base, run = base or presets.quickstart_gan(), run or presets.path_rl()
+    base = dataclasses.replace(base, train=dataclasses.replace(base.train, batch_size=8))
+    source = open_source(base.data, split="train")
+    batch = gan_batch(dataclasses.replace(base, train=run.train))
+    _, state = training.build_gan(base, batch)
+    trained = reinforce.Trained(state.params, state.critic_params)
+    tuning, tuned, _ = reinforce.build(base, run, trained, source)
+    host = jax.tree.map(np.asarray, tuned)
+    again = functools.partial(jax.tree.map, jnp.array, host)
+    return Case(functools.partial(make_rl_step, tuning), again, batch, str(batch["video"].shape))
+
+
+CASES: dict[str, Callable[[], Case]] = {
+    "gan": functools.partial(tiny_gan, "finite", eager=1.2, compiled=1.0),
+    "gan, exact R1 + R2": functools.partial(tiny_gan, "exact", eager=1.3),
+    "transformer": transformer_case,
+    "planner": planner_case,
+    "rl": rl_case,
+}
+
+if __name__ == "__main__":
+    harness.main({"train_step": rows})

@@ -1,0 +1,47 @@
+"""The benchmark of training steps: each case runs, from state to state, under jit and pmap."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks import harness, torch_ways, train_step
+from benchmarks.harness import Options, Way
+
+
+@pytest.mark.parametrize("backend", train_step.BACKENDS)
+def test_a_step_goes_on_from_its_own_state(backend: Any) -> None:
+    case = train_step.transformer_case(8, 12, width=16, layers=1, heads=2, vocabulary=11)
+    way = train_step.step_way(case, backend)
+    assert way.compile_s > 0
+    way.run()
+    way.run()  # where a donated state were used again, this would fail
+
+
+def test_rows_hold_each_peer_with_its_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_step, "step_way", lambda *_: Way(lambda: None))
+    case = train_step.Case(
+        lambda: None, lambda: None, {}, "(1,)", bars=((train_step.COMPILED, 0.5),)
+    )
+    peers = {name: Way(lambda: None) for name in (train_step.EAGER, train_step.COMPILED)}
+    found = list(train_step.case_rows(Options(repeats=1), "nap", case, peers, {}))
+    assert [(row["mode"], row["peer"], row["bar"]) for row in found] == [
+        ("jit, torch", "torch", None), ("jit, torch.compile", "torch.compile", 0.5),
+        ("pmap, torch", "torch", None), ("pmap, torch.compile", "torch.compile", 0.5),
+    ]  # fmt: skip
+    alone = list(train_step.case_rows(Options(repeats=1), "nap", case, {}, {"torch": "gone"}))
+    assert [row["mode"] for row in alone] == ["jit, alone", "pmap, alone"]
+    assert all(row["peer"] is None and row["missing"] == {"torch": "gone"} for row in alone)
+
+
+def test_what_does_not_compile_is_named_and_does_not_end_the_run() -> None:
+    def build(compiled: bool) -> Any:
+        if compiled:
+            raise RuntimeError("\n no compiler | here\nfor a reason")
+        return lambda: None
+
+    if harness.torch_or_none() is None:
+        assert torch_ways.torch_ways(build) == ({}, {"torch": harness.PEER_HINT})
+        return
+    ways, missing = torch_ways.torch_ways(build)
+    assert list(ways) == [torch_ways.EAGER]
+    assert missing == {torch_ways.COMPILED: "no compiler / here"}
