@@ -63,12 +63,12 @@ def case_rows(
 ) -> Iterator[Row]:
     """jit and pmap against each peer that there is, or alone."""
     for backend in BACKENDS:
-        for peer in peers or ("alone",):
-            mode = f"{backend}, {peer}"
-            if not harness.wanted(options, name, mode):
-                continue
-            ways = {"jaxvid": step_way(case, backend)}
-            ways |= {peer: peers[peer]} if peer in peers else {}
+        modes = {peer: f"{backend}, {peer}" for peer in peers or ("alone",)}
+        modes = {peer: mode for peer, mode in modes.items() if harness.wanted(options, name, mode)}
+        ours = step_way(case, backend) if modes else None
+        for peer, mode in modes.items():
+            assert ours is not None
+            ways = {"jaxvid": ours} | ({peer: peers[peer]} if peer in peers else {})
             yield harness.compare(
                 f"{name} step", ours="jaxvid", ways=ways, missing=missing, options=options,
                 shapes=case.shapes, mode=mode, bar=dict(case.bars).get(peer),
