@@ -206,10 +206,10 @@ def interrupt(run: pathlib.Path, number: int, at: int, *, step: int) -> tuple[li
 
 def digest(run: pathlib.Path) -> str:
     """Of the newest state of a planner's training."""
-    from jaxvid import training
+    from jaxvid import training_planner
     from jaxvid.io.checkpoint import tree_digest
 
-    return tree_digest(training.load_planner(run / "planner")[1])
+    return tree_digest(training_planner.load_planner(run / "planner")[1])
 
 
 def saved(run: pathlib.Path) -> int:

@@ -14,6 +14,7 @@ import os
 import pathlib
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -231,8 +232,7 @@ def long(folder: pathlib.Path, *, steps: int) -> dict[str, Any]:
     """A training of the preset tiny at its own interval of checkpoints.
 
     Memory is compared within each of its two phases (the critics' program needs more): from the
-    fourth tenth of the phase, when clips have been sampled, to its last one, by the largest size
-    seen in each.
+    fourth tenth of the phase, when clips have been sampled, to its last one, by the median of each.
     """
     run = presets.tiny_gan()
     assert steps > run.loss.warmup, "the critics must take part"
@@ -258,7 +258,7 @@ def long(folder: pathlib.Path, *, steps: int) -> dict[str, Any]:
         tenth = (last - first) // 10
         early = [size for done, size in sizes.items() if 3 * tenth <= done - first < 4 * tenth]
         late = [size for done, size in sizes.items() if last - tenth <= done < last]
-        growths.append(max(late) / max(early) - 1)
+        growths.append(statistics.median(late) / statistics.median(early) - 1)
     seconds = account["seconds"]
     share = seconds["checkpoint"] / (sum(seconds.values()) - seconds["start"])
     compiled = account["programs"].get("jit(step)", 0)

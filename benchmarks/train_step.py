@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks import harness
 from benchmarks.harness import Options, Row, Way
 from benchmarks.torch_ways import COMPILED, EAGER, torch_ways
-from jaxvid import parallel, presets, training
+from jaxvid import parallel, presets, training, training_planner
 from jaxvid.config import GanRun, OptimConfig, PlannerRun, RlRun
 from jaxvid.data.loader import Batches
 from jaxvid.data.source import open_source
@@ -174,9 +174,9 @@ def planner_case(run: PlannerRun | None = None) -> Case:
     from jaxvid.steps.planner import make_planner_step
 
     run = run or presets.story_planner()
-    planner, state = training.build_planner(run)
+    planner, state = training_planner.build_planner(run)
     host = jax.tree.map(np.asarray, state)
-    batch = training.prompt_source(run).batch(np.arange(run.train.batch_size), "short")
+    batch = training_planner.prompt_source(run).batch(np.arange(run.train.batch_size), "short")
     tx = make_optimizer(run.optim, run.train.steps)
     again = functools.partial(jax.tree.map, jnp.array, host)
     shapes = f"{batch['text'].shape} to {batch['tokens'].shape}"

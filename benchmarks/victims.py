@@ -34,14 +34,15 @@ def _train(
     kind: str, folder: pathlib.Path, steps: int, every: int, width: int, critics: bool
 ) -> Any:
     """``critics``: the game; else its warm-up, which compiles in a fraction of the time."""
-    from jaxvid import config, gate, reinforce, training
+    from jaxvid import config, gate, reinforce, training, training_planner
 
     train = config.TrainConfig(
         steps=steps, batch_size=8, checkpoint_every=every, log_every=1, sample_every=10**6
     )
     if kind == "planner":
         planner = config.PlannerConfig(width=width, encoder_layers=1, decoder_layers=1, heads=2)
-        return training.train_planner(config.PlannerRun(planner=planner, train=train), folder)
+        plan = config.PlannerRun(planner=planner, train=train)
+        return training_planner.train_planner(plan, folder)
     if kind in ("gan", "base"):
         run = config.GanRun(
             data=config.DataConfig(resolution=8, frames=4, text_length=32),

@@ -6,6 +6,8 @@ is whole on every device of ``data`` and split over ``fsdp`` as the table ``RULE
 """
 
 import collections
+import contextlib
+import ctypes
 import functools
 import importlib.metadata
 import importlib.util
@@ -263,6 +265,7 @@ class CompiledStep:
         began = time.monotonic()
         program = self._function.lower(state, batch, key).compile()
         seconds = time.monotonic() - began
+        give_back()
         self._programs[_shapes(batch)] = program
         costs, memory = program.cost_analysis() or {}, program.memory_analysis()
         self._flops[_shapes(batch)] = float(costs.get("flops", 0.0))
@@ -279,6 +282,13 @@ class CompiledStep:
         shapes = _shapes(batch)
         self.flops = self._flops.get(shapes, 0.0)
         return self._programs.get(shapes, self._function)(state, batch, key)
+
+
+def give_back() -> None:
+    """Gives memory that was freed back to the system. Of what compiling the step of ``tiny`` takes
+    on a CPU glibc else keeps 1.7 GB as long as the process lives (malloc_trim(3))."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _shapes(batch: Batch) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from jaxvid import cluster, grammar, loop, training
+from jaxvid import cluster, grammar, loop, training, training_planner
 from jaxvid import config as configs
 from jaxvid.config import PlannerRlRun, PlannerRun
 from jaxvid.data.prompts import Kind, collate
@@ -21,7 +21,6 @@ from jaxvid.data.stories import Story, story
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text
-from jaxvid.io.weights import check_weights, read_weights
 from jaxvid.metrics import outlines
 from jaxvid.metrics.bootstrap import Interval, interval
 from jaxvid.models.planner import Planner, Sample, sample
@@ -34,7 +33,6 @@ from jaxvid.state import PlannerRlState, init_planner_rl
 from jaxvid.steps.rl_planner import Rehearsal, make_planner_rl_step
 from jaxvid.typing import Params, UserError
 
-SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
 WATCHED = 200  # prompts that the best checkpoint is chosen by
 SEED = 17  # of those; of the comparison another
 BATCH = 50
@@ -43,26 +41,12 @@ KINDS: tuple[Kind, ...] = ("long", "pictured")  # short ones are read rightly: n
 Read = Callable[[Params, np.ndarray, np.ndarray], Sample]
 
 
-def read_planner(path: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:
-    """The network and the parameters of a file that ``screenwriter.export`` wrote.
-
-    Raises UserError for any other file.
-    """
-    params, config = read_weights(path)
-    try:
-        run = configs.from_json(PlannerRun, config)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    like = jax.eval_shape(lambda: training.build_planner(run, abstract=True)[1].params)
-    check_weights(path, params, like)
-    return training.make_planner(run), params, run
-
-
 def _base(run: PlannerRlRun, folder: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:
     if not run.rl.base:
-        planner, state, base = training.load_planner(folder.parent / "planner")
+        planner, state, base = training_planner.load_planner(folder.parent / "planner")
         return planner, state.ema, base
-    return read_planner(SHIPPED if run.rl.base == "shipped" else pathlib.Path(run.rl.base))
+    path = training_planner.SHIPPED if run.rl.base == "shipped" else pathlib.Path(run.rl.base)
+    return training_planner.read_planner(path)
 
 
 def train_planner_rl(run: PlannerRlRun, folder: pathlib.Path) -> PlannerRlState:
@@ -91,7 +75,7 @@ def train_planner_rl(run: PlannerRlRun, folder: pathlib.Path) -> PlannerRlState:
         config=run.train,
         phases=[loop.Phase(step, run.train.steps)],
         state=init_planner_rl(params, tuning.tx),
-        batches=lambda start, order: training.prompt_batches(
+        batches=lambda start, order: training_planner.prompt_batches(
             prompts, start, order + SEED, kinds=KINDS
         ),
         on_sample=functools.partial(_watch, make_reader(planner), base, watched, run, folder),
@@ -191,11 +175,11 @@ def load_planner_rl(folder: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:
     run = configs.read(PlannerRlRun, folder / "config.json")
     tx = make_optimizer(run.optim, run.train.steps)
     like = jax.eval_shape(
-        lambda: init_planner_rl(training.build_planner(base, abstract=True)[1].params, tx)
+        lambda: init_planner_rl(training_planner.build_planner(base, abstract=True)[1].params, tx)
     )
     with Checkpoints(folder / "checkpoints", alone=True) as checkpoints:
         state, _ = checkpoints.restore(like, checkpoints.best)
-    return training.make_planner(base), state.ema, base
+    return training_planner.make_planner(base), state.ema, base
 
 
 def compare(folder: pathlib.Path, *, prompts: int = 1000) -> dict[str, Interval]:

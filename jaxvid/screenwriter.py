@@ -9,14 +9,14 @@ import jax
 import numpy as np
 
 from jaxvid import config as configs
-from jaxvid import grammar, training
+from jaxvid import grammar, training_planner
 from jaxvid.data import tokenizer
 from jaxvid.data.transforms import fit
 from jaxvid.io.weights import write_weights
 from jaxvid.models.planner import PICTURE, STRIDE, Planner, sample
 from jaxvid.outline import Outline, stated
 from jaxvid.parallel import compile_function
-from jaxvid.reinforce_planner import SHIPPED, load_planner_rl, read_planner
+from jaxvid.reinforce_planner import load_planner_rl
 from jaxvid.script import Script, Span
 from jaxvid.staging import script_paths, stage
 from jaxvid.typing import Params
@@ -172,13 +172,13 @@ def load(run: str | pathlib.Path | None = None, *, batch: int = 1) -> Screenwrit
 
     Raises UserError where there is none.
     """
-    path = SHIPPED if run is None else pathlib.Path(run)
+    path = training_planner.SHIPPED if run is None else pathlib.Path(run)
     if path.suffix == ".safetensors":
-        planner, params, planner_run = read_planner(path)
+        planner, params, planner_run = training_planner.read_planner(path)
     elif (path / "planner.json").is_file():
         planner, params, planner_run = load_planner_rl(path)
     else:
-        planner, state, planner_run = training.load_planner(path / "planner")
+        planner, state, planner_run = training_planner.load_planner(path / "planner")
         params = state.ema
     pictures = planner_run.data.source == "stories"
     return Screenwriter(planner, params, batch=batch, pictures=pictures)
@@ -193,6 +193,6 @@ def export(run: str | pathlib.Path, out: str | pathlib.Path) -> pathlib.Path:
     if (path / "planner.json").is_file():
         _, params, planner_run = load_planner_rl(path)
     else:
-        _, state, planner_run = training.load_planner(path / "planner")
+        _, state, planner_run = training_planner.load_planner(path / "planner")
         params = state.ema
     return write_weights(out, jax.device_get(params), config=configs.to_json(planner_run))

@@ -19,16 +19,8 @@ from jaxvid.data.source import Example
 from jaxvid.parallel import CompiledStep, compile_function, place_batch
 from jaxvid.steps.gan import make_gan_step
 from jaxvid.steps.sample import make_sampler
-from jaxvid.training import (
-    build_gan,
-    build_planner,
-    gan_phases,
-    make_game,
-    make_nets,
-    open_training,
-    planner_step,
-    prompt_source,
-)
+from jaxvid.training import build_gan, gan_phases, make_game, make_nets, open_training
+from jaxvid.training_planner import build_planner, planner_step, prompt_source
 from jaxvid.typing import HostBatch, Params
 
 

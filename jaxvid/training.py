@@ -1,4 +1,7 @@
-"""From a run's configuration to a training: build, compile, drive. All scripts call these."""
+"""From a run's configuration to a training: build, compile, drive. All scripts call these.
+
+Here: run folders, generator and critics; of planners in ``training_planner``.
+"""
 
 import dataclasses
 import functools
@@ -11,12 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvid import cluster, grammar, loop
+from jaxvid import cluster, loop
 from jaxvid import config as configs
-from jaxvid.config import DataConfig, GanRun, PlannerRun, TrainConfig
+from jaxvid.config import DataConfig, GanRun, TrainConfig
 from jaxvid.data.batch import collate
 from jaxvid.data.loader import Batches, make_loader
-from jaxvid.data.prompts import Kind, PromptSource
 from jaxvid.data.source import Example, Source, open_source
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.lock import locked
@@ -25,26 +27,22 @@ from jaxvid.io.media import atomic_write_text, write_grid
 from jaxvid.io.weights import check_weights, read_weights
 from jaxvid.models.discriminator import Critics, Posterior
 from jaxvid.models.generator import Generator
-from jaxvid.models.planner import PICTURE, Planner
 from jaxvid.models.policy import Policy
 from jaxvid.optim import make_optimizer
 from jaxvid.parallel import (
-    CompiledStep,
     check_batch_size,
     compile_function,
     compile_step,
     make_mesh,
     whole,
 )
-from jaxvid.state import GanState, PlannerState, init_gan, init_planner
+from jaxvid.state import GanState, init_gan
 from jaxvid.steps.gan import Game, make_gan_step
-from jaxvid.steps.planner import make_planner_step
 from jaxvid.steps.sample import Sampler, make_sampler, to_bytes
 from jaxvid.typing import HostBatch, Params, UserError
 
 R = TypeVar("R")
 SAMPLES = 8  # clips of a sample grid
-KINDS: tuple[Kind, ...] = ("short", "pictured", "long", "pictured", "long")  # of batches, by turns
 
 
 def check_run(folder: pathlib.Path, run: Any) -> None:
@@ -101,102 +99,6 @@ def _first_difference(before: Any, now: Any) -> str:
     return "unknown"
 
 
-# --- planner -----------------------------------------------------------------------------------
-
-
-def build_planner(run: PlannerRun, *, abstract: bool = False) -> tuple[Planner, PlannerState]:
-    """The network and its state before the first step; ``abstract`` under ``jax.eval_shape``."""
-    planner = make_planner(run)
-    text = jnp.zeros((1, run.data.text_length), jnp.int32)
-    image = jnp.zeros((1, PICTURE, PICTURE, 3), jnp.uint8)
-    tokens = jnp.zeros((1, grammar.SHORT), jnp.int32)
-    init = _initialiser(planner, abstract)
-    params = init(jax.random.key(run.train.seed), text, image, tokens)["params"]
-    return planner, init_planner(params, make_optimizer(run.optim, run.train.steps))
-
-
-def make_planner(run: PlannerRun) -> Planner:
-    """The network of a run."""
-    return Planner(**dataclasses.asdict(run.planner), text_length=run.data.text_length)
-
-
-def prompt_source(run: PlannerRun, order: int = 0) -> PromptSource:
-    """The prompts that the planner of the run learns from; another ``order`` has others.
-
-    Raises UserError for data without scripts.
-    """
-    if run.data.source not in ("scenes", "stories"):
-        raise UserError(
-            f"data source {run.data.source!r} has no scripts to learn from; use scenes or stories"
-        )
-    return PromptSource(
-        "train",
-        source="scenes" if run.data.source == "scenes" else "stories",
-        seed=run.train.seed + order,
-        text_length=run.data.text_length,
-    )
-
-
-def planner_step(run: PlannerRun, planner: Planner) -> CompiledStep:
-    """The planner's training step on all devices."""
-    tx = make_optimizer(run.optim, run.train.steps)
-    mesh = make_mesh(None, run.mesh)
-    check_batch_size(run.train.batch_size, mesh)
-    make_step = functools.partial(make_planner_step, planner, tx)
-    return compile_step(make_step, mesh, backend=run.train.backend)
-
-
-@locked
-def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
-    """Trains the planner in ``folder``; resumes what is there."""
-    check_run(folder, run)
-    prompt_source(run)  # what it cannot read is said before anything is built or written
-    planner, state = build_planner(run)
-    step = planner_step(run, planner)
-    open_run(folder, run)
-    return loop.run(
-        "planner",
-        folder,
-        config=run.train,
-        phases=[loop.Phase(step, run.train.steps)],
-        state=state,
-        batches=functools.partial(prompt_batches, run),
-    )
-
-
-def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRun]:
-    """The network and the newest state of a run folder. Raises UserError where there is none."""
-    run = _read(PlannerRun, folder, "planner", "python -m train.planner")
-    like = jax.eval_shape(lambda: build_planner(run, abstract=True)[1])
-    planner = make_planner(run)
-    with Checkpoints(folder / "checkpoints", scored=False, alone=True) as checkpoints:
-        return planner, checkpoints.restore(like)[0], run
-
-
-def prompt_batches(
-    run: PlannerRun, start: int, order: int, *, kinds: tuple[Kind, ...] = KINDS
-) -> Iterator[HostBatch]:
-    """Endless batches of prompts from step ``start`` on, made ahead by threads.
-
-    A process makes its own rows of the batch over all processes. Kinds of stories take turns.
-    """
-    import grain
-
-    source, size, threads = prompt_source(run, order), run.train.batch_size, run.data.threads
-    rows = np.arange(size).reshape(jax.process_count(), -1)[jax.process_index()]
-    kinds = ("short",) if source.source == "scenes" else kinds
-    batches = grain.MapDataset.range(1 << 40).map(
-        lambda step: source.batch(rows + step * size, kinds[step % len(kinds)])
-    )
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    iterator = batches.to_iter_dataset(options).__iter__()
-    iterator.set_state({"next_index": start})
-    return iterator
-
-
-# --- generator and critics ---------------------------------------------------------------------
-
-
 class Nets(NamedTuple):
     """The networks of a GAN run; ``posterior`` is None where the generator has neither latent nor
     motion, ``policy`` where no reinforcement learning has tuned it.
@@ -229,17 +131,17 @@ def build_gan(run: GanRun, batch: HostBatch, *, abstract: bool = False) -> tuple
     latent = jnp.zeros((1, run.generator.latent), jnp.float32)
     key_g, key_d, key_q = jax.random.split(jax.random.key(run.train.seed), 3)
     inputs = (noise, noise, noise[..., :1], one, latent)
-    params = dict(_initialiser(nets.generator, abstract)(key_g, *inputs)["params"])
+    params = dict(initialiser(nets.generator, abstract)(key_g, *inputs)["params"])
     if nets.posterior is not None:
-        read = _initialiser(nets.posterior, abstract)(key_q, noise, one)
+        read = initialiser(nets.posterior, abstract)(key_q, noise, one)
         params["posterior"] = read["params"]
     if nets.policy is not None:
         key_p = jax.random.fold_in(key_g, 1)
-        params["policy"] = _initialiser(nets.policy, abstract)(key_p, one, noise, noise[..., :1])[
+        params["policy"] = initialiser(nets.policy, abstract)(key_p, one, noise, noise[..., :1])[
             "params"
         ]
     picked = jnp.zeros((1, min(run.critic.frames, noise.shape[1])), jnp.int32)
-    critic_params = _initialiser(nets.critics, abstract)(key_d, noise, picked, one)["params"]
+    critic_params = initialiser(nets.critics, abstract)(key_d, noise, picked, one)["params"]
     tx = make_optimizer(run.optim, run.train.steps)
     critic_tx = make_optimizer(run.critic_optim, run.train.steps)
     return nets, init_gan(params, critic_params, tx, critic_tx)
@@ -282,14 +184,18 @@ def open_training(run: GanRun) -> tuple[GanRun, Source]:
 def batches(
     source: Source, data: DataConfig, train: TrainConfig
 ) -> Callable[[int, int], Iterator[HostBatch]]:
-    """What the loop asks for: this process's batches from a step on, in some order of the data."""
+    """What the loop asks for: this process's batches from a step on, in some order of the data.
+
+    Scenes are not held in memory: an epoch of them is longer than most runs, and drawing is quick.
+    """
+    memory_gb = 0.0 if data.source == "scenes" else data.memory_gb
     return lambda start, order: make_loader(
         source,
         batch_size=train.batch_size,
         seed=train.seed + order,
         text_length=data.text_length,
         threads=data.threads,
-        memory_gb=data.memory_gb,
+        memory_gb=memory_gb,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         start_step=start,
@@ -327,7 +233,7 @@ def train_gan(run: GanRun, folder: pathlib.Path, *, source: Source | None = None
 
 def load_gan(folder: pathlib.Path) -> tuple[Nets, GanState, GanRun]:
     """The networks and the newest state of a run folder. Raises UserError where there is none."""
-    run = _read(GanRun, folder, "generator", "python -m train.quickstart or train.gan")
+    run = read_run(GanRun, folder, "generator", "python -m train.quickstart or train.gan")
     with Checkpoints(folder / "checkpoints", alone=True) as checkpoints:
         return make_nets(run), checkpoints.restore(_shapes(run))[0], run
 
@@ -365,11 +271,13 @@ def fresh_critics(run: GanRun) -> Params:
     return compile_function(lambda: blank_state(run)[0].critic_params, once=True)()
 
 
-def _initialiser(network: Any, abstract: bool) -> Callable[..., Any]:
+def initialiser(network: Any, abstract: bool) -> Callable[..., Any]:
+    """The network's ``init``, compiled unless it is ``abstract``, under ``jax.eval_shape``."""
     return network.init if abstract else compile_function(network.init, once=True)
 
 
-def _read(kind: type[R], folder: pathlib.Path, what: str, how: str) -> R:
+def read_run(kind: type[R], folder: pathlib.Path, what: str, how: str) -> R:
+    """The configuration in a folder. Raises UserError where there is none."""
     path = folder / "config.json"
     if not os.path.isfile(path):
         raise UserError(f"no {what} in {folder.parent}; train one with {how}, or name its --run")

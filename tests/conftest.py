@@ -19,7 +19,7 @@ parallel.start()
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from jaxvid import training  # noqa: E402
+from jaxvid import training, training_planner  # noqa: E402
 from jaxvid.config import (  # noqa: E402
     CriticConfig,
     DataConfig,
@@ -49,7 +49,8 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A run folder as the trainings leave it, after two steps: all works, nothing is good."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     with pytest.MonkeyPatch.context() as patch:  # one device compiles in a third of the time
-        patch.setattr(training, "make_mesh", lambda *_: parallel.make_mesh(jax.devices()[:1]))
-        training.train_planner(TINY_PLANNER, folder / "planner")
+        for module in (training, training_planner):
+            patch.setattr(module, "make_mesh", lambda *_: parallel.make_mesh(jax.devices()[:1]))
+        training_planner.train_planner(TINY_PLANNER, folder / "planner")
         training.train_gan(TINY_GAN, folder / "gan")
     return folder

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxvid import grammar, training
+from jaxvid import grammar, training_planner
 from jaxvid.config import DataConfig, OptimConfig, PlannerConfig, PlannerRun, TrainConfig
 from jaxvid.data.prompts import Example, PromptSource, collate
 from jaxvid.io.checkpoint import tree_digest
@@ -295,34 +295,34 @@ def test_devices_agree():
 def test_kinds_of_stories_take_turns_also_after_a_stop():
     data = DataConfig(source="stories", text_length=256, threads=1)
     run = PlannerRun(data=data, train=TrainConfig(batch_size=4))
-    stream = training.prompt_batches(run, 0, 0)
-    batches = [next(stream) for _ in range(2 * len(training.KINDS))]
+    stream = training_planner.prompt_batches(run, 0, 0)
+    batches = [next(stream) for _ in range(2 * len(training_planner.KINDS))]
     shapes = {"short": (L, S, 0), "long": (256, grammar.LENGTH, 0), "pictured": (L, S, PICTURE)}
-    for batch, kind in zip(batches, training.KINDS * 2, strict=True):
+    for batch, kind in zip(batches, training_planner.KINDS * 2, strict=True):
         sizes = [batch[name].shape[1] for name in ("text", "tokens", "image")]
         assert tuple(sizes) == shapes[kind]
-    assert set(training.KINDS) == shapes.keys()
+    assert set(training_planner.KINDS) == shapes.keys()
     for start in (1, 6):
-        again = next(training.prompt_batches(run, start, 0))
+        again = next(training_planner.prompt_batches(run, start, 0))
         assert all(np.array_equal(again[name], batches[start][name]) for name in again)
     assert len({int(i) for batch in batches for i in batch["index"]}) == 4 * len(batches)
     run = dataclasses.replace(run, data=DataConfig(text_length=128, threads=1))
-    scenes = next(training.prompt_batches(run, 1, 0))
+    scenes = next(training_planner.prompt_batches(run, 1, 0))
     assert scenes["text"].shape == (4, 128) and scenes["tokens"].shape == (4, S)
 
 
 def test_a_run_of_stories_is_trained_and_loaded(tmp_path, monkeypatch):
     """By Muon, on a short and a pictured batch."""
-    monkeypatch.setattr(training, "make_mesh", lambda *_: make_mesh(jax.devices()[:1]))
+    monkeypatch.setattr(training_planner, "make_mesh", lambda *_: make_mesh(jax.devices()[:1]))
     run = PlannerRun(
         data=DataConfig(source="stories", text_length=256),
         planner=PlannerConfig(width=16, heads=2, byte_width=8),
         optim=OptimConfig(kind="muon", lr=1e-2),
         train=TrainConfig(steps=2, batch_size=2),
     )
-    state = training.train_planner(run, tmp_path / "planner")
-    planner, loaded, again = training.load_planner(tmp_path / "planner")
-    assert int(state.step) == 2 and again == run and planner == training.make_planner(run)
+    state = training_planner.train_planner(run, tmp_path / "planner")
+    planner, loaded, again = training_planner.load_planner(tmp_path / "planner")
+    assert int(state.step) == 2 and again == run and planner == training_planner.make_planner(run)
     assert tree_digest(loaded) == tree_digest(state)
 
 

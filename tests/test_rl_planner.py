@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import TINY_PLANNER
 
-from jaxvid import parallel, reinforce_planner, screenwriter, training
+from jaxvid import parallel, reinforce_planner, screenwriter, training_planner
 from jaxvid.config import OptimConfig, PlannerRlConfig
 from jaxvid.io.checkpoint import tree_digest
 from jaxvid.models.planner import sample
@@ -30,9 +30,9 @@ CONFIG = PlannerRlConfig(group=4)
 
 @functools.cache
 def built() -> tuple[Rehearsal, PlannerRlState, dict[str, Any]]:
-    planner, state = training.build_planner(TINY_PLANNER)
+    planner, state = training_planner.build_planner(TINY_PLANNER)
     tx = make_optimizer(OptimConfig(lr=3e-2, warmup=0), 100)
-    source = training.prompt_source(TINY_PLANNER)
+    source = training_planner.prompt_source(TINY_PLANNER)
     batch = jax.tree.map(jnp.asarray, source.batch(range(8)))
     return Rehearsal(planner, tx, CONFIG), init_planner_rl(state.params, tx), batch
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_planner import weights
 
-from jaxvid import config, grammar, screenwriter, training
+from jaxvid import config, grammar, screenwriter, training_planner
 from jaxvid.io.weights import read_weights, write_weights
 from jaxvid.lint import lint
 from jaxvid.models.planner import Planner
@@ -202,7 +202,7 @@ def test_the_shape_of_the_film_is_passed_on(writer: Screenwriter) -> None:
 
 
 def test_an_exported_file_reads_as_its_run(tiny_run: pathlib.Path, exported: pathlib.Path) -> None:
-    planner, state, run = training.load_planner(tiny_run / "planner")
+    planner, state, run = training_planner.load_planner(tiny_run / "planner")
     params, written = read_weights(exported)
     assert config.from_json(config.PlannerRun, written) == run
     for a, b in zip(*map(jax.tree.leaves, (params, state.ema)), strict=True):

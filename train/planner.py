@@ -21,10 +21,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(sizes.describe(run))
             return
         with one_writer(folder):
-            from jaxvid import training
+            from jaxvid import training_planner
             from jaxvid.io.log import say
 
-            training.train_planner(run, folder)
+            training_planner.train_planner(run, folder)
         if run.data.source == "stories":
             from jaxvid.evaluate_planner import evaluate_planner
 

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jaxvid import parallel
 
         parallel.start()
-        from jaxvid import evaluate, pipeline, reinforce, training
+        from jaxvid import evaluate, pipeline, reinforce, training, training_planner
         from jaxvid.io.log import say
         from jaxvid.io.media import write_video
         from jaxvid.video.compose import tile
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         gan = _shaped(presets.quickstart_gan(), options)
         rl = _shaped(presets.quickstart_rl(), options)
         say("1/5 planner: from prompt to script")
-        training.train_planner(planner, options.run / "planner")
+        training_planner.train_planner(planner, options.run / "planner")
         say("2/5 generator and critics: from script to clip")
         training.train_gan(gan, options.run / "gan")
         say("3/5 reinforcement: smoother and more coherent motion")

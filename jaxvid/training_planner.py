@@ -1,0 +1,133 @@
+"""From a planner run's configuration to a training of it; and trained planners read back."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvid import config as configs
+from jaxvid import grammar, loop
+from jaxvid.config import PlannerRun
+from jaxvid.data.prompts import Kind, PromptSource
+from jaxvid.io.checkpoint import Checkpoints
+from jaxvid.io.lock import locked
+from jaxvid.io.weights import check_weights, read_weights
+from jaxvid.models.planner import PICTURE, Planner
+from jaxvid.optim import make_optimizer
+from jaxvid.parallel import CompiledStep, check_batch_size, compile_step, make_mesh
+from jaxvid.state import PlannerState, init_planner
+from jaxvid.steps.planner import make_planner_step
+from jaxvid.training import check_run, initialiser, open_run, read_run
+from jaxvid.typing import HostBatch, Params, UserError
+
+SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
+KINDS: tuple[Kind, ...] = ("short", "pictured", "long", "pictured", "long")  # of batches, by turns
+
+
+def build_planner(run: PlannerRun, *, abstract: bool = False) -> tuple[Planner, PlannerState]:
+    """The network and its state before the first step; ``abstract`` under ``jax.eval_shape``."""
+    planner = make_planner(run)
+    text = jnp.zeros((1, run.data.text_length), jnp.int32)
+    image = jnp.zeros((1, PICTURE, PICTURE, 3), jnp.uint8)
+    tokens = jnp.zeros((1, grammar.SHORT), jnp.int32)
+    init = initialiser(planner, abstract)
+    params = init(jax.random.key(run.train.seed), text, image, tokens)["params"]
+    return planner, init_planner(params, make_optimizer(run.optim, run.train.steps))
+
+
+def make_planner(run: PlannerRun) -> Planner:
+    """The network of a run."""
+    return Planner(**dataclasses.asdict(run.planner), text_length=run.data.text_length)
+
+
+def prompt_source(run: PlannerRun, order: int = 0) -> PromptSource:
+    """The prompts that the planner of the run learns from; another ``order`` has others.
+
+    Raises UserError for data without scripts.
+    """
+    if run.data.source not in ("scenes", "stories"):
+        raise UserError(
+            f"data source {run.data.source!r} has no scripts to learn from; use scenes or stories"
+        )
+    return PromptSource(
+        "train",
+        source="scenes" if run.data.source == "scenes" else "stories",
+        seed=run.train.seed + order,
+        text_length=run.data.text_length,
+    )
+
+
+def planner_step(run: PlannerRun, planner: Planner) -> CompiledStep:
+    """The planner's training step on all devices."""
+    tx = make_optimizer(run.optim, run.train.steps)
+    mesh = make_mesh(None, run.mesh)
+    check_batch_size(run.train.batch_size, mesh)
+    make_step = functools.partial(make_planner_step, planner, tx)
+    return compile_step(make_step, mesh, backend=run.train.backend)
+
+
+@locked
+def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
+    """Trains the planner in ``folder``; resumes what is there."""
+    check_run(folder, run)
+    prompt_source(run)  # what it cannot read is said before anything is built or written
+    planner, state = build_planner(run)
+    step = planner_step(run, planner)
+    open_run(folder, run)
+    return loop.run(
+        "planner",
+        folder,
+        config=run.train,
+        phases=[loop.Phase(step, run.train.steps)],
+        state=state,
+        batches=functools.partial(prompt_batches, run),
+    )
+
+
+def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRun]:
+    """The network and the newest state of a run folder. Raises UserError where there is none."""
+    run = read_run(PlannerRun, folder, "planner", "python -m train.planner")
+    like = jax.eval_shape(lambda: build_planner(run, abstract=True)[1])
+    planner = make_planner(run)
+    with Checkpoints(folder / "checkpoints", scored=False, alone=True) as checkpoints:
+        return planner, checkpoints.restore(like)[0], run
+
+
+def prompt_batches(
+    run: PlannerRun, start: int, order: int, *, kinds: tuple[Kind, ...] = KINDS
+) -> Iterator[HostBatch]:
+    """Endless batches of prompts from step ``start`` on, made ahead by threads.
+
+    A process makes its own rows of the batch over all processes. Kinds of stories take turns.
+    """
+    import grain
+
+    source, size, threads = prompt_source(run, order), run.train.batch_size, run.data.threads
+    rows = np.arange(size).reshape(jax.process_count(), -1)[jax.process_index()]
+    kinds = ("short",) if source.source == "scenes" else kinds
+    batches = grain.MapDataset.range(1 << 40).map(
+        lambda step: source.batch(rows + step * size, kinds[step % len(kinds)])
+    )
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    iterator = batches.to_iter_dataset(options).__iter__()
+    iterator.set_state({"next_index": start})
+    return iterator
+
+
+def read_planner(path: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:
+    """The network and the parameters of a file that ``screenwriter.export`` wrote.
+
+    Raises UserError for any other file.
+    """
+    params, config = read_weights(path)
+    try:
+        run = configs.from_json(PlannerRun, config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    like = jax.eval_shape(lambda: build_planner(run, abstract=True)[1].params)
+    check_weights(path, params, like)
+    return make_planner(run), params, run
