@@ -1,13 +1,16 @@
 """Eight virtual CPU devices for all tests, set before JAX starts; a cache of the tests' own."""
 
+import fcntl
 import os
 import pathlib
+import shutil
 import tempfile
+
+from benchmarks.multihost import QUICK
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
-# The tests compile much and run little: let LLVM not optimise, which halves their time.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault("XLA_FLAGS", QUICK)  # nearly all of the tests' time is that of compiling
 os.environ.setdefault(
     "JAXVID_CACHE", str(pathlib.Path(tempfile.gettempdir()) / f"jaxvid-tests-{os.getuid()}")
 )
@@ -44,12 +47,36 @@ TINY_PLANNER = PlannerRun(
 )
 
 
+# The files that take longest, first of all: else one core is idle while the other ends the last.
+LONGEST = ("pipeline", "gan")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; the other ones keep their order."""
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A run folder as the trainings leave it, after two steps: all works, nothing is good."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    """A run folder as the trainings leave it, after two steps: all works, nothing is good.
+
+    The first of the processes that test trains it; each has a copy that it may write into.
+    """
+    own = tmp_path_factory.mktemp("runs") / "tiny"
+    root = tmp_path_factory.getbasetemp()
+    shared = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "tiny"
+    with open(shared.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "gan").exists():
+            _train(shared.with_suffix(".unfinished"))
+            shared.with_suffix(".unfinished").rename(shared)
+    shutil.copytree(shared, own)
+    return own
+
+
+def _train(folder: pathlib.Path) -> None:
     with pytest.MonkeyPatch.context() as patch:  # one device compiles in a third of the time
         patch.setattr(training, "make_mesh", lambda *_: parallel.make_mesh(jax.devices()[:1]))
         training.train_planner(TINY_PLANNER, folder / "planner")
         training.train_gan(TINY_GAN, folder / "gan")
-    return folder
