@@ -10,6 +10,7 @@ Networks are tiny: what is tested is that processes act as one, not how fast.
 """
 
 import dataclasses
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -26,8 +27,11 @@ import tyro
 
 ROOT = pathlib.Path(__file__).parents[1]
 # For networks that compile much and run little: LLVM does not optimise, and kernels are written the
-# older way (a kernel takes 3 ms instead of 12; 2,000 are in a step of the smallest GAN).
-QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+# older way where there still is one (3 ms each instead of 12; a step of the smallest GAN has
+# 3,000). An unknown flag aborts the process.
+QUICK = "--xla_backend_optimization_level=0"
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    QUICK += " --xla_cpu_use_fusion_emitters=false"
 GAN = (
     "--data.resolution=8 --data.frames=4 --data.text-length=32 --generator.width=16 "
     "--generator.layers=1 --generator.heads=2 --generator.decoder 8 8 --generator.drawing=8 "
