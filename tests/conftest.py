@@ -22,6 +22,8 @@ parallel.start()
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # for the other worker
+
 from jaxvid import training  # noqa: E402
 from jaxvid.config import (  # noqa: E402
     CriticConfig,
@@ -48,7 +50,10 @@ TINY_PLANNER = PlannerRun(
 
 
 # The files that take longest, first of all: else one core is idle while the other ends the last.
-LONGEST = ("pipeline", "gan")
+LONGEST = """
+gan pipeline gate cli rl multihost reliability rl_planner planner screenwriter shipped_generator i3d
+attention generator shipped judge
+""".split()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

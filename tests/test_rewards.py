@@ -102,12 +102,13 @@ def test_who_vanishes_does_not_move() -> None:
 
 def test_travel_is_of_what_moves_and_not_of_what_shakes() -> None:
     still = jnp.broadcast_to(REAL[:, :1], REAL.shape)
-    far, none, shake = (np.asarray(travel(v, SCRIPT)).mean() for v in (REAL, still, shaken(REAL)))
+    way = jax.jit(travel)
+    far, none, shake = (np.asarray(way(v, SCRIPT)).mean() for v in (REAL, still, shaken(REAL)))
     assert none < 0.5 * far and abs(shake / far - 1) < 0.15
 
 
 def test_entities_are_found_where_the_script_puts_them() -> None:
-    seen = entities(REAL, SCRIPT)
+    seen = jax.jit(entities)(REAL, SCRIPT)
     shown = np.asarray(SCRIPT["visible"]) > 0
     assert np.abs(np.asarray(seen["away"]))[shown].max(initial=0) < 0.12  # some hide others
     assert np.median(np.linalg.norm(np.asarray(seen["away"]), axis=-1)[shown]) < 0.02
