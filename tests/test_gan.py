@@ -253,7 +253,8 @@ def test_motion_is_read_from_each_frame_and_moves_it(batch: HostBatch) -> None:
     nets, state = training.build_gan(run, batch)
     assert nets.posterior is not None
     seen = {"params": state.params["posterior"]}
-    _, frame = nets.posterior.apply(seen, jnp.zeros((B, T, R, R, 3)), device(batch))
+    read = jax.jit(nets.posterior.apply)
+    _, frame = read(seen, jnp.zeros((B, T, R, R, 3)), device(batch))
     assert frame[0].shape == frame[1].shape == (B, T, 2)
     step = jax.jit(gan_step.make_gan_step(training.make_game(run, nets)))
     later = state.replace(step=jnp.int32(1))  # the divergence's weight rises from 0
@@ -263,9 +264,14 @@ def test_motion_is_read_from_each_frame_and_moves_it(batch: HostBatch) -> None:
         old, new = (jax.tree.leaves(tree[name]) for tree in (state.params, after.params))
         assert any((np.asarray(a) != np.asarray(b)).any() for a, b in zip(old, new, strict=True))
     game = training.make_game(run, nets)
-    draw = gan_step._draw(game, device(batch), jax.random.key(0), jnp.int32(0), True)
-    settled = np.asarray(gan_step._settled(game, draw))
-    assert not settled[np.asarray(draw["followed"]) == 0].any()  # drawn motion is no answer
+
+    @jax.jit
+    def drawn(batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        draw = gan_step._draw(game, batch, key, jnp.int32(0), True)
+        return draw["followed"], gan_step._settled(game, draw)
+
+    followed, settled = map(np.asarray, drawn(device(batch), jax.random.key(0)))
+    assert not settled[followed == 0].any()  # drawn motion is no answer
 
 
 def test_policies_are_not_trained_with_the_generator(tmp_path: pathlib.Path) -> None:
