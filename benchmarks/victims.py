@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.multihost import QUICK
+
 ROOT = pathlib.Path(__file__).parents[1]
 UNFINISHED = "orbax-checkpoint-tmp"
 
@@ -159,7 +161,7 @@ def environment() -> dict[str, str]:
     cache = pathlib.Path(tempfile.gettempdir()) / f"jaxvid-reliability-{os.getuid()}"
     set_here = {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "XLA_FLAGS": QUICK,
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

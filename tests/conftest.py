@@ -1,13 +1,17 @@
 """Eight virtual CPU devices for all tests, set before JAX starts; a cache of the tests' own."""
 
+import fcntl
+import gc
 import os
 import pathlib
+import shutil
 import tempfile
+
+from benchmarks.multihost import QUICK
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
-# The tests compile much and run little: let LLVM not optimise, which halves their time.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault("XLA_FLAGS", QUICK)  # nearly all of the tests' time is that of compiling
 os.environ.setdefault(
     "JAXVID_CACHE", str(pathlib.Path(tempfile.gettempdir()) / f"jaxvid-tests-{os.getuid()}")
 )
@@ -19,7 +23,11 @@ parallel.start()
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from jaxvid import training, training_planner  # noqa: E402
+gc.freeze()  # a fifth of the time of tracing went into collections, of what is imported above all
+gc.set_threshold(100_000, 20, 50)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # for the other worker
+
+from jaxvid import training  # noqa: E402
 from jaxvid.config import (  # noqa: E402
     CriticConfig,
     DataConfig,
@@ -44,13 +52,40 @@ TINY_PLANNER = PlannerRun(
 )
 
 
+# The files that take longest, first of all: else one core is idle while the other ends the last.
+LONGEST = """
+gan torch_networks pipeline gate cli rl multihost reliability rl_planner planner screenwriter shipped_generator i3d
+attention generator shipped judge
+""".split()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; the other ones keep their order."""
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A run folder as the trainings leave it, after two steps: all works, nothing is good."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    """A run folder as the trainings leave it, after two steps: all works, nothing is good.
+
+    The first of the processes that test trains it; each has a copy that it may write into.
+    """
+    own = tmp_path_factory.mktemp("runs") / "tiny"
+    root = tmp_path_factory.getbasetemp()
+    shared = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "tiny"
+    with open(shared.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "gan").exists():
+            _train(shared.with_suffix(".unfinished"))
+            shared.with_suffix(".unfinished").rename(shared)
+    shutil.copytree(shared, own)
+    return own
+
+
+def _train(folder: pathlib.Path) -> None:
     with pytest.MonkeyPatch.context() as patch:  # one device compiles in a third of the time
         for module in (training, training_planner):
             patch.setattr(module, "make_mesh", lambda *_: parallel.make_mesh(jax.devices()[:1]))
         training_planner.train_planner(TINY_PLANNER, folder / "planner")
         training.train_gan(TINY_GAN, folder / "gan")
-    return folder

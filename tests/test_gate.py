@@ -20,7 +20,7 @@ from jaxvid.typing import UserError
 RNG = np.random.default_rng(0)
 RUN = RlRun(
     rl=RlConfig(group=2, actions=2, width=8),
-    train=TrainConfig(steps=4, batch_size=8, sample_every=2, checkpoint_every=2),
+    train=TrainConfig(steps=4, batch_size=2, sample_every=2, checkpoint_every=2),
 )
 
 

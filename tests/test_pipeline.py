@@ -1,5 +1,6 @@
 """The public face on a run of two steps: shapes, determinism, conditions, and the evaluation."""
 
+import functools
 import json
 import pathlib
 
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 import jaxvid
-from jaxvid import evaluate, pipeline, screenwriter, training
+from jaxvid import evaluate, examine, pipeline, screenwriter, training
 from jaxvid.data.decode import read_video
 from jaxvid.data.scenes import Scenes
 from jaxvid.data.transforms import fit
@@ -260,7 +261,10 @@ def test_an_exported_generator_films_as_its_run_does(
         pipeline.load(screenwriter.SHIPPED)  # a planner
 
 
-def test_evaluation_is_written(tiny_run: pathlib.Path) -> None:
+def test_evaluation_is_written(tiny_run: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "SAME", 2)
+    few = functools.partial(examine._memorised, most=64)
+    monkeypatch.setattr(examine, "_memorised", few)
     result = evaluate.evaluate(tiny_run, prompts=4, clips=4)
     written = json.loads((tiny_run / "evaluation.json").read_text(encoding="utf-8"))
     assert written == result

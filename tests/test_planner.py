@@ -30,6 +30,7 @@ SMALL = Planner(width=16, heads=2, byte_width=8, text_length=256)
 SOURCE = PromptSource("train", seed=1)
 SEEN = np.arange(B) % 2 == 1  # which have a picture
 apply = jax.jit(MODEL.apply)
+read = jax.jit(functools.partial(MODEL.apply, method="read"))
 
 
 def examples() -> list[Example]:
@@ -98,7 +99,7 @@ def test_cached_decoding_equals_teacher_forcing(params):
     text, image, tokens = (jnp.asarray(host[name]) for name in ("text", "image", "tokens"))
     variables = {"params": params}
     wanted = apply(variables, text, image, tokens)
-    prompt = MODEL.apply(variables, text, image, method="read")
+    prompt = read(variables, text, image)
     cache = MODEL.apply(variables, 4, grammar.LENGTH, method="empty_cache")
     write = jax.jit(lambda *args: MODEL.apply(variables, *args, method="write"))
     before, state = np.zeros((4, 1), np.int32), np.asarray(states(tokens))
@@ -112,7 +113,7 @@ def test_cached_decoding_equals_teacher_forcing(params):
 def test_the_future_and_the_token_itself_have_no_gradient(batch, params):
     """d of logits[s], and of weights[s], by the input at t is zero exactly where t > s."""
     variables = {"params": params}
-    prompt = MODEL.apply(variables, batch["text"][:1], batch["image"][:1], method="read")
+    prompt = read(variables, batch["text"][:1], batch["image"][:1])
     embed = params["embed"]["embedding"]
     before_S = jnp.pad(batch["tokens"][0], (1, 0))[:-1]
 

@@ -1,5 +1,9 @@
 """Rewards: what real clips earn, what spoils them, and that gradients are what they say."""
 
+import dataclasses
+import functools
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +31,17 @@ def scripted(count: int = 6) -> tuple[jax.Array, Batch]:
 REAL, SCRIPT = scripted()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> Iterator[None]:
+    """Each error is one program of its shapes instead of hundreds of small ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, reward in list(REWARDS.items()):
+            one = dataclasses.replace(reward, error=jax.jit(reward.error))
+            patch.setitem(REWARDS, name, one)
+        yield
+
+
+@functools.cache
 def scale_of(name: str) -> jax.Array:
     errors = np.asarray(REWARDS[name].error(REAL, SCRIPT))
     return jnp.array(measure_scale(REWARDS[name], errors))
@@ -87,12 +102,13 @@ def test_who_vanishes_does_not_move() -> None:
 
 def test_travel_is_of_what_moves_and_not_of_what_shakes() -> None:
     still = jnp.broadcast_to(REAL[:, :1], REAL.shape)
-    far, none, shake = (np.asarray(travel(v, SCRIPT)).mean() for v in (REAL, still, shaken(REAL)))
+    way = jax.jit(travel)
+    far, none, shake = (np.asarray(way(v, SCRIPT)).mean() for v in (REAL, still, shaken(REAL)))
     assert none < 0.5 * far and abs(shake / far - 1) < 0.15
 
 
 def test_entities_are_found_where_the_script_puts_them() -> None:
-    seen = entities(REAL, SCRIPT)
+    seen = jax.jit(entities)(REAL, SCRIPT)
     shown = np.asarray(SCRIPT["visible"]) > 0
     assert np.abs(np.asarray(seen["away"]))[shown].max(initial=0) < 0.12  # some hide others
     assert np.median(np.linalg.norm(np.asarray(seen["away"]), axis=-1)[shown]) < 0.02
@@ -114,9 +130,10 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
         return (weight * REWARDS[name].error(video, script)).sum()
 
     # Along itself, where the kinks of absolute values weigh little.
-    slope = jax.grad(total)(video)
+    both = jax.jit(jax.value_and_grad(total))
+    slope = both(video)[1]
     way = slope / jnp.sqrt((slope**2).mean())
-    rough = float(total(video + 5e-4 * way) - total(video - 5e-4 * way)) / 1e-3
+    rough = float(both(video + 5e-4 * way)[0] - both(video - 5e-4 * way)[0]) / 1e-3
     assert float((slope * way).sum()) == pytest.approx(rough, rel=0.05)
 
 
@@ -126,7 +143,7 @@ def test_what_has_a_gradient_says_so(name: str) -> None:
         return REWARDS[name].error(video, {**SCRIPT, "logits": video.mean((2, 3, 4)),
                                            "features": video[:, :, 0, :, 0]}).sum()  # fmt: skip
 
-    slope = np.asarray(jax.grad(total)(shaken(REAL)))
+    slope = np.asarray(jax.jit(jax.grad(total))(shaken(REAL)))
     assert np.isfinite(slope).all()
     if REWARDS[name].differentiable:
         assert np.abs(slope).max() > 0

@@ -153,10 +153,11 @@ def test_a_window_takes_the_gradient_of_its_frames_alone() -> None:
 
 def test_a_known_first_frame_has_no_action_and_stays() -> None:
     tuning, state = built(first=1.0)
-    draw = rl._draw(tuning, BATCH, KEY, jnp.int32(0))
+    draw = drawn(first=1.0)
+    play = jax.jit(functools.partial(rl.play, tuning))
     assert not np.asarray(draw["free"])[:, 0].any() and np.asarray(draw["free"])[:, 1:].all()
-    one = rl.play(tuning, state, draw, draw["epsilon"])
-    two = rl.play(tuning, state, draw, -draw["epsilon"])
+    one = play(state, draw, draw["epsilon"])
+    two = play(state, draw, -draw["epsilon"])
     np.testing.assert_array_equal(one[:, 0], draw["real"][:, 0])
     np.testing.assert_array_equal(two[:, 0], draw["real"][:, 0])
     assert np.abs(np.asarray(one - two))[:, 1:].max() > 0

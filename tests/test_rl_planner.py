@@ -82,7 +82,7 @@ def test_outlines_of_a_group_differ_and_do_not_depend_on_the_batch() -> None:
     tuning, state, batch = built()
     tokens = np.asarray(drawn().tokens_BS)
     assert any((tokens[4 * n] != tokens[4 * n + 1]).any() for n in range(8))
-    draw = functools.partial(sample, tuning.planner, group=CONFIG.group)
+    draw = jax.jit(functools.partial(sample, tuning.planner, group=CONFIG.group))
     half = jax.tree.map(lambda x: x[4:], {name: batch[name] for name in ("text", "image", "index")})
     other = draw(state.params, half["text"], half["image"], KEY, index_B=half["index"])
     np.testing.assert_array_equal(other.tokens_BS, tokens[16:])
