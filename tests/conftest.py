@@ -27,7 +27,7 @@ gc.freeze()  # a fifth of the time of tracing went into collections, of what is 
 gc.set_threshold(100_000, 20, 50)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # for the other worker
 
-from jaxvid import training  # noqa: E402
+from jaxvid import training, training_planner  # noqa: E402
 from jaxvid.config import (  # noqa: E402
     CriticConfig,
     DataConfig,
@@ -54,8 +54,8 @@ TINY_PLANNER = PlannerRun(
 
 # The files that take longest, first of all: else one core is idle while the other ends the last.
 LONGEST = """
-gan torch_networks pipeline gate cli rl multihost reliability rl_planner planner screenwriter shipped_generator i3d
-attention generator shipped judge
+gan torch_networks pipeline gate cli rl multihost reliability rl_planner planner screenwriter
+shipped_generator i3d attention generator shipped judge
 """.split()
 
 
