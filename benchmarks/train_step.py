@@ -27,13 +27,15 @@ from jaxvid.data.source import open_source
 from jaxvid.typing import HostBatch
 
 BACKENDS: tuple[Literal["jit", "pmap"], ...] = ("jit", "pmap")
-PEERS = (EAGER, COMPILED, "alone")
+SAMPLES = "its samples"
+PEERS = (EAGER, COMPILED, SAMPLES, "alone")
 UNWRITTEN = "no twin of this step was written"
 
 
 class Case(NamedTuple):
     """A step to be timed: ``make_step(reduce=...)``, a function that makes its first state, its
-    batch, the twin if there is one (``build(compiled)``), and the bars of the peers.
+    batch, the twin if there is one (``build(compiled)``), the bars of the peers, and what else it
+    is compared with.
     """
 
     make_step: Callable[..., Any]
@@ -42,6 +44,7 @@ class Case(NamedTuple):
     shapes: str
     twin: Callable[[bool], Callable[[], Any]] | None = None
     bars: tuple[tuple[str, float], ...] = ()
+    parts: tuple[tuple[str, Callable[[], Way]], ...] = ()
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -55,6 +58,7 @@ def rows(options: Options) -> Iterator[Row]:
         missing = {"torch": UNWRITTEN}
         if case.twin is not None:
             peers, missing = torch_ways(case.twin)
+        peers |= {part: build() for part, build in case.parts}
         yield from case_rows(options, name, case, peers, missing)
 
 
@@ -186,7 +190,7 @@ def planner_case(run: PlannerRun | None = None) -> Case:
 def rl_case(base: GanRun | None = None, run: RlRun | None = None) -> Case:
     """Tuning along the rewards' gradient, of an untrained generator as the quickstart trains."""
     from jaxvid import reinforce
-    from jaxvid.steps.rl import make_rl_step
+    from jaxvid.steps import rl
 
     base, run = base or presets.quickstart_gan(), run or presets.path_rl()
     base = dataclasses.replace(base, train=dataclasses.replace(base.train, batch_size=8))
@@ -197,7 +201,17 @@ def rl_case(base: GanRun | None = None, run: RlRun | None = None) -> Case:
     tuning, tuned, _ = reinforce.build(base, run, trained, source)
     host = jax.tree.map(np.asarray, tuned)
     again = functools.partial(jax.tree.map, jnp.array, host)
-    return Case(functools.partial(make_rl_step, tuning), again, batch, str(batch["video"].shape))
+
+    def samples(state: Any, batch: Any, key: jax.Array) -> jax.Array:
+        draw = rl._draw(tuning, batch, key, state.step)
+        return rl.play(tuning, state, draw, rl.act(tuning, state.params, draw)[0])
+
+    def generate() -> Way:
+        return harness.jax_way(samples, again(), dict(batch), jax.random.key(0))
+
+    make_step = functools.partial(rl.make_rl_step, tuning)
+    parts, bars = ((SAMPLES, generate),), ((SAMPLES, 1 / 3),)  # at most three times as long
+    return Case(make_step, again, batch, str(batch["video"].shape), bars=bars, parts=parts)
 
 
 CASES: dict[str, Callable[[], Case]] = {
