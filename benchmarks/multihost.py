@@ -69,8 +69,7 @@ def start(
     command += ["--train.log-every=1", *options]
     env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "OMPI_", "JAX_"))}
     env |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
-    cache = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_")
-    env |= {k: v for k, v in os.environ.items() if k.startswith(cache)}
+    env |= {k: v for k, v in os.environ.items() if k == "JAX_COMPILATION_CACHE_DIR"}
     env.setdefault("JAXVID_HEARTBEAT", "20" if list(options) == list(LONG) else "300")
     env.setdefault("XLA_FLAGS", QUICK)
     if processes > 1:

@@ -2,24 +2,13 @@
 
 import pathlib
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from benchmarks import multihost
-from jaxvid import parallel
 
 FOUR = "--train.steps=4 --train.sample-every=2 --train.checkpoint-every=3".split()
 FOUR += multihost.LIGHT
-
-
-@pytest.fixture(scope="module", autouse=True)
-def kept() -> Iterator[None]:
-    """Each process finds all that one before it compiled, however small."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(parallel.cache_folder() / "xla"))
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-        yield
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ attention = jax.jit(attention_module.attention)
 augment = jax.jit(augment_module.augment, static_argnames="strength")
 blend = jax.jit(inbetween.blend)
 draw = jax.jit(layout.draw, static_argnames=("height", "width"))
+neighbours = jax.jit(inbetween.neighbours)
 fourier = jax.jit(positions.fourier, static_argnames="octaves")
 pixel_grid = jax.jit(positions.pixel_grid, static_argnums=(0, 1), static_argnames="octaves")
 sinusoids = jax.jit(positions.sinusoids, static_argnames="width")
@@ -159,7 +160,7 @@ CLIP = normal(2, 6, 3, 4, 2)
 def test_blending_equals_interpolation_in_time() -> None:
     """np.interp, which beyond the known frames holds the nearest."""
     blended = blend(CLIP, KNOWN, TIMES)
-    near = inbetween.neighbours(CLIP, KNOWN, TIMES)
+    near = neighbours(CLIP, KNOWN, TIMES)
     np.testing.assert_array_equal(near.both, [[0, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]])
     np.testing.assert_array_equal(near.some, np.ones((2, 6)))
     for b in range(2):
@@ -178,10 +179,10 @@ def test_known_frames_return_themselves() -> None:
 def test_with_one_known_frame_it_is_copied_and_with_none_there_is_nothing() -> None:
     one = jnp.zeros((2, 6)).at[:, 2].set(1.0)
     np.testing.assert_array_equal(blend(CLIP, one, TIMES), jnp.repeat(CLIP[:, 2:3], 6, 1))
-    near = inbetween.neighbours(CLIP, one, TIMES)
+    near = neighbours(CLIP, one, TIMES)
     np.testing.assert_array_equal(near.both, one)
     np.testing.assert_array_equal(near.share, 0)
-    nothing = inbetween.neighbours(CLIP, jnp.zeros((2, 6)), TIMES)
+    nothing = neighbours(CLIP, jnp.zeros((2, 6)), TIMES)
     for part in (nothing.before, nothing.after, nothing.both, nothing.some):
         np.testing.assert_array_equal(part, 0)
 
@@ -201,7 +202,7 @@ def test_neighbours_meet_where_the_frame_is_in_time() -> None:
 
     clip = jnp.asarray(np.stack([hill(t) for t in (0.0, 0.25, 1.0, 1.25)]))[None]
     known = jnp.asarray([[1.0, 0.0, 1.0, 0.0]])
-    near = inbetween.neighbours(clip, known, jnp.asarray([[0.0, 0.25, 1.0, 1.25]]))
+    near = neighbours(clip, known, jnp.asarray([[0.0, 0.25, 1.0, 1.25]]))
     met = jax.jit(inbetween.meet)(near)
     apart = float(
         jnp.abs(blend(clip, known, jnp.asarray([[0.0, 0.25, 1.0, 1.25]]))[0, 1] - clip[0, 1]).max()
@@ -210,8 +211,8 @@ def test_neighbours_meet_where_the_frame_is_in_time() -> None:
         assert float(jnp.abs(side[0, 1] - clip[0, 1]).max()) < apart / 5
         np.testing.assert_allclose(side[0, [0, 2]], clip[0, [0, 2]], atol=1e-6)
         np.testing.assert_allclose(side[0, 3], clip[0, 2], atol=1e-6)
-    slope = jax.grad(lambda v: inbetween.meet(near._replace(before=v)).after.sum())(near.before)
-    np.testing.assert_array_equal(slope, 0)
+    slope = jax.grad(lambda v: inbetween.meet(near._replace(before=v)).after.sum())
+    np.testing.assert_array_equal(jax.jit(slope)(near.before), 0)
 
 
 def test_warping_fetches_from_where_the_flow_points() -> None:
