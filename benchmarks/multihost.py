@@ -196,7 +196,7 @@ def _same(kind: str, root: pathlib.Path, options: Sequence[str]) -> None:
         )
 
 
-LONG = ("--train.steps=60", "--train.checkpoint-every=10", "--train.sample-every=60")
+LONG = ("--train.steps=60", "--train.checkpoint-every=12", "--train.sample-every=60")
 
 
 def interrupt(run: pathlib.Path, number: int, at: int, *, step: int) -> tuple[list[int], float]:
