@@ -228,6 +228,19 @@ def test_warping_fetches_from_where_the_flow_points() -> None:
     np.testing.assert_allclose(half[:, :-1, :-1], quad, atol=1e-6)
 
 
+@pytest.mark.parametrize("far", [np.nan, np.inf, -np.inf, 1e30])
+def test_a_flow_that_is_no_number_fetches_from_nowhere_else(far: float) -> None:
+    """NaN stays NaN, so that the step is skipped; the rest of the frame is as it was."""
+    x, flow = normal(1, 5, 6, 2), jnp.zeros((1, 5, 6, 2))
+    moved, inside = jax.jit(warp)(x, flow.at[0, 2, 3].set(far))
+    there = np.zeros((1, 5, 6), bool)
+    there[0, 2, 3] = True
+    np.testing.assert_array_equal(np.asarray(inside), ~there)
+    np.testing.assert_array_equal(np.asarray(moved)[~there], np.asarray(x)[~there])
+    corner = {np.inf: x[0, -1, -1], 1e30: x[0, -1, -1], -np.inf: x[0, 0, 0]}
+    np.testing.assert_array_equal(np.asarray(moved)[there][0], corner.get(far, [np.nan, np.nan]))
+
+
 def test_flows_learn_from_differences_of_what_they_fetch() -> None:
     x, flow = normal(1, 5, 6, 1), 0.3 + 0.1 * normal(1, 5, 6, 2)
     gradient = jax.grad(lambda f: (warp(x, f)[0] ** 2).sum())(flow)
