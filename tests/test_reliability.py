@@ -9,10 +9,8 @@ import pytest
 
 from benchmarks import reliability
 
-SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("gan", "rl")]
 
-
-@pytest.mark.parametrize("kind", ["planner", *SLOW])
+@pytest.mark.parametrize("kind", ["planner", "gan", "rl"])
 def test_killed_trainings_end_as_uninterrupted_ones(tmp_path: pathlib.Path, kind: str) -> None:
     """Three kills, two of them inside a save: state and log are bit for bit the same."""
     found = reliability.kills(kind, tmp_path, rounds=3, steps=24, every=3, critics=False)
