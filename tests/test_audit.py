@@ -37,7 +37,7 @@ def hook(event, args):
         seen.append(f"{event} {str(args)[:200]}")
 
 import jax, numpy
-from jaxvid import config, judge, screenwriter, training
+from jaxvid import config, judge, training, training_planner
 from jaxvid.data import decode
 from jaxvid.data.source import open_source
 from jaxvid.io.checkpoint import Checkpoints
@@ -60,7 +60,7 @@ def load(folder, number):
     config.read(config.PlannerRun, folder / "planner" / "config.json")
     with Checkpoints(folder / "checkpoints") as checkpoints:
         assert checkpoints.restore(state)[1] == {"order": 0}
-    read_weights(screenwriter.SHIPPED)
+    read_weights(training_planner.SHIPPED)
     for broken in (read_i3d, read_squeezenet, judge.load_judge, load_script):
         for name in ("pickle.npz", "pickle.npy", "pickle.safetensors", "zip.npz"):
             try:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import jaxvid
-from jaxvid import evaluate, examine, pipeline, screenwriter, training
+from jaxvid import evaluate, examine, pipeline, screenwriter, training, training_planner
 from jaxvid.data.decode import read_video
 from jaxvid.data.scenes import Scenes
 from jaxvid.data.transforms import fit
@@ -258,7 +258,7 @@ def test_an_exported_generator_films_as_its_run_does(
     with pytest.raises(UserError, match="cannot read"):
         pipeline.load(tmp_path / "none.safetensors")
     with pytest.raises(UserError, match="unknown key"):
-        pipeline.load(screenwriter.SHIPPED)  # a planner
+        pipeline.load(training_planner.SHIPPED)  # a planner
 
 
 def test_evaluation_is_written(tiny_run: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_handwritten import load as handwritten
 
-from jaxvid import cli, screenwriter
+from jaxvid import cli, screenwriter, training_planner
 from jaxvid.data.stories import story
 from jaxvid.lint import lint
 from jaxvid.metrics import outlines
@@ -32,7 +32,7 @@ def read(writer, stories):
 
 
 def test_it_is_small():
-    assert screenwriter.SHIPPED.stat().st_size <= 8_000_000
+    assert training_planner.SHIPPED.stat().st_size <= 8_000_000
 
 
 def test_prompts_that_people_wrote(writer):
