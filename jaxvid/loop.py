@@ -28,7 +28,7 @@ from jaxvid.config import TrainConfig
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.lock import one_writer
 from jaxvid.io.log import RunLog, say
-from jaxvid.parallel import CompiledStep, place_state, prefetch, replicate
+from jaxvid.parallel import CompiledStep, give_back, place_state, prefetch, replicate
 from jaxvid.typing import HostBatch, Metrics, UserError
 
 
@@ -186,6 +186,7 @@ class _Drive:
             note = _note() | {"order": order} | ({"ended": ended} if ended else {})
             with self.account.part("checkpoint"):
                 log.flush()
+                give_back()  # what the save before has freed: else each one adds some 30 MB
                 self.checkpoints.save(done, state, note, score=score)
                 if self.stop or last or ended:
                     self.checkpoints.wait()
