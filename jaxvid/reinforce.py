@@ -304,7 +304,8 @@ def try_gate(
     gate = Gate(tuned, nets)
     verdict = gate.judge(params, prompts=prompts, samples=samples, fresh=fresh)
     say(table(verdict))
-    say(f"rl: the gate is {'passed' if verdict.passed else 'not passed'}")
+    short = "" if fresh else f", in short: {prompts} prompts, {samples} clips each, no fresh critic"
+    say(f"rl: the gate is {'passed' if verdict.passed else 'not passed'}{short}")
     found = dataclasses.asdict(verdict) | {"passed": verdict.passed}
     atomic_write_text(folder / "gate.json", json.dumps(found, indent=1))
     asked = gate.prompts(8, 1)
