@@ -1,8 +1,9 @@
 """How long a training step of ``tiny`` waits for its batch: ``python -m benchmarks.loader``.
 
-Sources that fit in memory: scenes, a folder of mp4 files, a set of tensorflow-datasets, each read
-by the loader of the trainings while the real step runs. ``wait`` is what ``next`` of the loader
-takes once the step before is done, from the second epoch on; the limit is 3 % of the step.
+Scenes, which are drawn as they are needed, and two sets that fit in memory: a folder of mp4 files
+and a set of tensorflow-datasets, from the second epoch on. Each is read by the loader of the
+trainings while the real step runs; ``wait`` is what ``next`` takes once the step before is done,
+and the limit is 3 % of the step.
 """
 
 import contextlib
@@ -30,6 +31,7 @@ def rows(options: Options) -> Iterator[Row]:
     if not names:
         return
     from jaxvid import presets
+    from jaxvid.data.source import open_source
 
     run = presets.tiny_gan()
     step, state, mesh = _step(run)
@@ -37,7 +39,8 @@ def rows(options: Options) -> Iterator[Row]:
         for kind in names:
             data = _prepare(kind, pathlib.Path(name), run.data)
             this = dataclasses.replace(run, data=data)
-            waits, steps, state = _train(this, step, state, mesh, options.repeats)
+            source = open_source(data, split="train", cache_dir=pathlib.Path(name) / "prepared")
+            waits, steps, state = _train(this, source, step, state, mesh, options.repeats)
             yield harness.record(
                 f"wait {kind}", ours="wait", samples={"wait": waits, "step": steps},
                 shapes=f"batch {run.train.batch_size}, {run.data.threads} threads", mode="training",
@@ -65,18 +68,16 @@ def _step(run: Any) -> tuple[Any, Any, Any]:
 
 
 def _train(
-    run: Any, step: Any, state: Any, mesh: Any, count: int
+    run: Any, source: Any, step: Any, state: Any, mesh: Any, count: int
 ) -> tuple[list[float], list[float], Any]:
     """Seconds that each of ``count`` steps waited, and that it took; and the state after them."""
     import jax
 
     from jaxvid import parallel, training
-    from jaxvid.data.source import open_source
 
-    source = open_source(run.data, split="train")
     key = parallel.replicate(jax.random.key(0), mesh)
     waits, steps = [], []
-    with contextlib.closing(training.batches(source, run.data, run.train)(0, 0)) as loader:  # type: ignore[type-var]
+    with contextlib.closing(training.batches(source, run.data, run.train)(0, 0)) as loader:
         first = -(-len(source) // run.train.batch_size) if len(source) <= CLIPS else 0
         for _ in range(first):  # the first epoch decodes
             next(loader)

@@ -156,7 +156,7 @@ def path_rl() -> RlRun:
 
 
 def quickstart_rl() -> RlRun:
-    """The third stage of ``python -m train.quickstart``: the same for two minutes."""
+    """The third stage of ``python -m train.quickstart``: the same for a few steps."""
     run = path_rl()
     train = dataclasses.replace(
         run.train, steps=40, log_every=5, sample_every=20, checkpoint_every=20

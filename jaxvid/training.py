@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -18,7 +18,7 @@ from jaxvid import cluster, loop
 from jaxvid import config as configs
 from jaxvid.config import DataConfig, GanRun, TrainConfig
 from jaxvid.data.batch import collate
-from jaxvid.data.loader import Batches, make_loader
+from jaxvid.data.loader import Batches, Loader, make_loader
 from jaxvid.data.source import Example, Source, open_source
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.lock import locked
@@ -181,9 +181,7 @@ def open_training(run: GanRun) -> tuple[GanRun, Source]:
     return dataclasses.replace(run, data=dataclasses.replace(run.data, classes=classes)), source
 
 
-def batches(
-    source: Source, data: DataConfig, train: TrainConfig
-) -> Callable[[int, int], Iterator[HostBatch]]:
+def batches(source: Source, data: DataConfig, train: TrainConfig) -> Callable[[int, int], Loader]:
     """What the loop asks for: this process's batches from a step on, in some order of the data.
 
     Scenes are not held in memory: an epoch of them is longer than most runs, and drawing is quick.
