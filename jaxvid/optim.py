@@ -1,15 +1,19 @@
 """OptimConfig -> optax chain. Schedules read the step inside, so nothing recompiles."""
 
+import collections
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
-from optax.contrib import MuonDimensionNumbers, muon
+from optax.contrib import MuonDimensionNumbers, MuonState, scale_by_muon
 
 from jaxvid.config import OptimConfig
 
 HEADS = {"logits", "rgb", "flow"}  # last layers, which Muon would move however small their gradient
 ADAM_SHARE = 0.2  # of Muon's learning rate, for what is no matrix
+RMS = 0.2  # of Muon's updates at a learning rate of 1: about that of Adam's (Liu et al., 2025)
+SMALL = 2**16  # elements of a matrix whose products are mostly the cost of starting them
 
 
 def schedule(config: OptimConfig, steps: int, *, share: float = 1.0) -> optax.Schedule:
@@ -35,27 +39,84 @@ def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformat
     if config.kind == "adam":
         rule = optax.adam(schedule(config, steps), b1=config.b1, b2=config.b2)
     else:
-        rule = muon(
-            schedule(config, steps),
-            adam_learning_rate=schedule(config, steps, share=ADAM_SHARE),
-            adam_b1=config.b1,
-            adam_b2=config.b2,
-            muon_weight_dimension_numbers=_matrices,
-            consistent_rms=0.2,
-        )
+        rule = _muon(config, steps)
     return optax.chain(optax.clip_by_global_norm(config.clip), rule)
 
 
-def _matrices(params: Any) -> Any:
-    """Which axes of which parameters are the rows and columns of a matrix; None: of no matrix.
+def _muon(config: OptimConfig, steps: int) -> optax.GradientTransformation:
+    """``optax.contrib.muon``, whose state this keeps, by fewer and larger products."""
 
-    Kernels are, those of convolutions with all but the last axis as one; the last layer is not.
+    def label(params: Any) -> Any:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: "muon" if _hidden(path, leaf) else "adam", params
+        )
+
+    matrices = optax.chain(
+        _turn_together(),
+        optax.stateless(lambda updates, params: jax.tree.map(_even, updates)),
+        optax.scale(RMS),
+        optax.scale_by_learning_rate(schedule(config, steps)),
+    )
+    rate = schedule(config, steps, share=ADAM_SHARE)
+    rest = optax.adamw(rate, b1=config.b1, b2=config.b2, weight_decay=0.0, nesterov=True)
+    return optax.partition({"muon": matrices, "adam": rest}, label)
+
+
+def _hidden(path: tuple[Any, ...], leaf: Any) -> bool:
+    """Whether a parameter is a hidden matrix: a kernel (its last axis the columns, as for
+    convolutions all others the rows), but not of the last layer."""
+    names = [getattr(key, "key", "") for key in path]
+    return names[-1] == "kernel" and HEADS.isdisjoint(names) and leaf.ndim >= 2
+
+
+def _even(update: jax.Array) -> jax.Array:
+    """An orthogonal matrix scaled to a root mean square that does not depend on its shape."""
+    return max(update.size // update.shape[-1], update.shape[-1]) ** 0.5 * update
+
+
+def _turn_together() -> optax.GradientTransformation:
+    """Muon's momentum and orthogonalisation, small matrices of one shape as one stack.
+
+    The matrices of ``tiny`` are many and small: one by one they were a third of the operations of
+    its step (``benchmarks/README.md``).
     """
 
-    def axes(path: tuple[Any, ...], leaf: Any) -> MuonDimensionNumbers | None:
-        names = [getattr(key, "key", "") for key in path]
-        if names[-1] != "kernel" or not HEADS.isdisjoint(names) or leaf.ndim < 2:
-            return None
-        return MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), (leaf.ndim - 1,))
+    def axes(stacks: Any) -> Any:
+        return jax.tree.map(lambda _: MuonDimensionNumbers(1, 2), stacks)
 
-    return jax.tree_util.tree_map_with_path(axes, params)
+    rule = scale_by_muon(weight_dimension_numbers=axes)
+
+    def update(updates: Any, state: MuonState, params: Any = None) -> tuple[Any, MuonState]:
+        del params
+        stacked = state._replace(mu=_stack(state.mu))
+        turned, new = rule.update(_stack(updates), stacked)
+        return _unstack(turned, updates), new._replace(mu=_unstack(new.mu, updates))
+
+    return optax.GradientTransformation(rule.init, update)
+
+
+def _groups(leaves: list[jax.Array]) -> dict[str, list[int]]:
+    """Which leaves are one stack: small ones of as many rows and columns; large ones alone."""
+    groups = collections.defaultdict(list)
+    for at, leaf in enumerate(leaves):
+        name = f"{leaf.size // leaf.shape[-1]}x{leaf.shape[-1]}"
+        groups[name if leaf.size <= SMALL else f"{name}, {at}"].append(at)
+    return dict(groups)
+
+
+def _stack(tree: Any) -> dict[str, jax.Array]:
+    """Kernels (...,columns) -> stacks (N,rows,columns) by shape."""
+    leaves = jax.tree.leaves(tree)
+    return {
+        name: jnp.stack([leaves[at].reshape(-1, leaves[at].shape[-1]) for at in group])
+        for name, group in _groups(leaves).items()
+    }
+
+
+def _unstack(stacks: dict[str, jax.Array], like: Any) -> Any:
+    """The tree of kernels of which ``_stack`` made the stacks; ``like`` has its structure."""
+    leaves, structure = jax.tree.flatten(like)
+    for name, group in _groups(leaves).items():
+        for at, matrix in zip(group, stacks[name], strict=True):
+            leaves[at] = matrix.reshape(leaves[at].shape)
+    return jax.tree.unflatten(structure, leaves)

@@ -1,13 +1,16 @@
-"""Laws of the optimizer: the schedule's shape, and Adam against its formula."""
+"""Laws of the optimizer: the schedule's shape, Adam against its formula, Muon against optax's."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from optax.contrib import MuonDimensionNumbers, muon
 
 from jaxvid.config import OptimConfig
-from jaxvid.optim import make_optimizer, schedule
+from jaxvid.optim import ADAM_SHARE, RMS, make_optimizer, schedule
 
 
 @pytest.mark.parametrize("steps, warmup", [(100, 10), (100, 0), (7, 50), (2, 1), (1, 50)])
@@ -85,3 +88,56 @@ def test_muon_turns_hidden_matrices_and_leaves_the_rest_to_adam() -> None:
     for name, leaf in (("hidden", "bias"), ("logits", "kernel"), ("embed", "embedding")):
         size = np.abs(steps[name][leaf])  # Adam's first step without momentum: the rate itself
         np.testing.assert_allclose(size, 0.2 * rate, rtol=1e-2)
+
+
+def by_path(tree: Any) -> dict[str, jax.Array]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def test_muon_in_stacks_is_muon_matrix_by_matrix() -> None:
+    config = OptimConfig(kind="muon", lr=1e-2)
+    rng = np.random.default_rng(0)
+    shapes = {
+        "alike": [(8, 16), (8, 16), (2, 2, 2, 16)],  # of eight rows and sixteen columns each
+        "turned": [(16, 8)],
+        "large": [(300, 300), (300, 300)],  # beyond ``optim.SMALL``: by themselves
+        "logits": [(8, 4)],
+    }
+    params = {
+        name: {f"{at}": {"kernel": rng.normal(size=shape)} for at, shape in enumerate(group)}
+        for name, group in shapes.items()
+    } | {"bias": rng.normal(size=8)}
+    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+
+    def axes(params: Any) -> Any:
+        numbers = jax.tree.map(
+            lambda x: MuonDimensionNumbers(tuple(range(x.ndim - 1)), (x.ndim - 1,)), params
+        )
+        return numbers | {"logits": {"0": {"kernel": None}}, "bias": None}
+
+    peer = optax.chain(
+        optax.clip_by_global_norm(config.clip),
+        muon(
+            schedule(config, 10),
+            adam_learning_rate=schedule(config, 10, share=ADAM_SHARE),
+            adam_b1=config.b1,
+            adam_b2=config.b2,
+            muon_weight_dimension_numbers=axes,
+            consistent_rms=RMS,
+        ),
+    )
+    ours = make_optimizer(config, 10)
+    states = {rule: rule.init(params) for rule in (ours, peer)}
+    for _ in range(3):
+        grads = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
+        steps = {}
+        for rule in states:
+            steps[rule], states[rule] = jax.jit(rule.update)(grads, states[rule], params)
+        for mine, other in ((steps[ours], steps[peer]), (states[ours], states[peer])):
+            have, want = by_path(mine), by_path(other)
+            assert have.keys() == want.keys()  # so that old checkpoints stay readable
+            for path in want:
+                np.testing.assert_allclose(have[path], want[path], rtol=1e-4, atol=1e-8)
+    text = jax.jit(ours.update).lower(grads, states[ours], params).compile().as_text()
+    assert text.count(" dot(") == 15 * 4  # five times three products for each of four stacks
