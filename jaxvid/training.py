@@ -127,24 +127,34 @@ def build_gan(run: GanRun, batch: HostBatch, *, abstract: bool = False) -> tuple
     """
     nets = make_nets(run)
     one = {name: jnp.asarray(value[:1]) for name, value in batch.items()}
-    noise = jnp.zeros(one["video"].shape, jnp.float32)
-    latent = jnp.zeros((1, run.generator.latent), jnp.float32)
-    key_g, key_d, key_q = jax.random.split(jax.random.key(run.train.seed), 3)
-    inputs = (noise, noise, noise[..., :1], one, latent)
-    params = dict(initialiser(nets.generator, abstract)(key_g, *inputs)["params"])
-    if nets.posterior is not None:
-        read = initialiser(nets.posterior, abstract)(key_q, noise, one)
-        params["posterior"] = read["params"]
-    if nets.policy is not None:
-        key_p = jax.random.fold_in(key_g, 1)
-        params["policy"] = initialiser(nets.policy, abstract)(key_p, one, noise, noise[..., :1])[
-            "params"
-        ]
-    picked = jnp.zeros((1, min(run.critic.frames, noise.shape[1])), jnp.int32)
-    critic_params = initialiser(nets.critics, abstract)(key_d, noise, picked, one)["params"]
-    tx = make_optimizer(run.optim, run.train.steps)
-    critic_tx = make_optimizer(run.critic_optim, run.train.steps)
-    return nets, init_gan(params, critic_params, tx, critic_tx)
+
+    def init(key: jax.Array) -> GanState:
+        noise = jnp.zeros(one["video"].shape, jnp.float32)
+        latent = jnp.zeros((1, run.generator.latent), jnp.float32)
+        key_g, key_d, key_q = jax.random.split(key, 3)
+        inputs = (noise, noise, noise[..., :1], one, latent)
+        params = dict(nets.generator.init(key_g, *inputs)["params"])
+        if nets.posterior is not None:
+            params["posterior"] = nets.posterior.init(key_q, noise, one)["params"]
+        if nets.policy is not None:
+            key_p = jax.random.fold_in(key_g, 1)
+            params["policy"] = nets.policy.init(key_p, one, noise, noise[..., :1])["params"]
+        picked = jnp.zeros((1, min(run.critic.frames, noise.shape[1])), jnp.int32)
+        critic_params = nets.critics.init(key_d, noise, picked, one)["params"]
+        tx = make_optimizer(run.optim, run.train.steps)
+        critic_tx = make_optimizer(run.critic_optim, run.train.steps)
+        return init_gan(params, critic_params, tx, critic_tx)
+
+    return nets, initial(init, run.train.seed, abstract)
+
+
+def initial(init: Callable[[jax.Array], R], seed: int, abstract: bool) -> R:
+    """The state that ``init(key)`` draws, by one program; ``abstract``: under ``jax.eval_shape``.
+
+    Leaf by leaf it would be a hundred programs, each of them small and none of them kept.
+    """
+    key = jax.random.key(seed)
+    return init(key) if abstract else compile_function(init, once=True)(key)
 
 
 def make_game(run: GanRun, nets: Nets) -> Game:
@@ -267,11 +277,6 @@ def blank_state(run: GanRun) -> tuple[GanState, HostBatch]:
 def fresh_critics(run: GanRun) -> Params:
     """Untrained critics, for weights that came without."""
     return compile_function(lambda: blank_state(run)[0].critic_params, once=True)()
-
-
-def initialiser(network: Any, abstract: bool) -> Callable[..., Any]:
-    """The network's ``init``, compiled unless it is ``abstract``, under ``jax.eval_shape``."""
-    return network.init if abstract else compile_function(network.init, once=True)
 
 
 def read_run(kind: type[R], folder: pathlib.Path, what: str, how: str) -> R:

@@ -21,7 +21,7 @@ from jaxvid.optim import make_optimizer
 from jaxvid.parallel import CompiledStep, check_batch_size, compile_step, make_mesh
 from jaxvid.state import PlannerState, init_planner
 from jaxvid.steps.planner import make_planner_step
-from jaxvid.training import check_run, initialiser, open_run, read_run
+from jaxvid.training import check_run, initial, open_run, read_run
 from jaxvid.typing import HostBatch, Params, UserError
 
 SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
@@ -31,12 +31,15 @@ KINDS: tuple[Kind, ...] = ("short", "pictured", "long", "pictured", "long")  # o
 def build_planner(run: PlannerRun, *, abstract: bool = False) -> tuple[Planner, PlannerState]:
     """The network and its state before the first step; ``abstract`` under ``jax.eval_shape``."""
     planner = make_planner(run)
-    text = jnp.zeros((1, run.data.text_length), jnp.int32)
-    image = jnp.zeros((1, PICTURE, PICTURE, 3), jnp.uint8)
-    tokens = jnp.zeros((1, grammar.SHORT), jnp.int32)
-    init = initialiser(planner, abstract)
-    params = init(jax.random.key(run.train.seed), text, image, tokens)["params"]
-    return planner, init_planner(params, make_optimizer(run.optim, run.train.steps))
+
+    def init(key: jax.Array) -> PlannerState:
+        text = jnp.zeros((1, run.data.text_length), jnp.int32)
+        image = jnp.zeros((1, PICTURE, PICTURE, 3), jnp.uint8)
+        tokens = jnp.zeros((1, grammar.SHORT), jnp.int32)
+        params = planner.init(key, text, image, tokens)["params"]
+        return init_planner(params, make_optimizer(run.optim, run.train.steps))
+
+    return planner, initial(init, run.train.seed, abstract)
 
 
 def make_planner(run: PlannerRun) -> Planner:
