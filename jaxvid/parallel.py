@@ -48,6 +48,7 @@ RULES: tuple[tuple[str, float], ...] = (
 )
 # What a step computes with is gathered at its beginning; averages and optimizers never are.
 GATHERED = r"^\.(params|critic_params|reference)\b"
+M_ARENA_MAX = -8  # malloc.h
 CHUNK = 2**26  # bytes of a state that are handed to the other processes at once
 
 
@@ -63,6 +64,7 @@ def start(cache: bool = True, *, together: bool = False) -> None:
     if on_cpu and known and "xla_cpu_experimental_ynn_fusion_type" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {CONVOLUTION_FLAG}".strip()
         logger.info("XLA_FLAGS=%s: convolutions use every core", CONVOLUTION_FLAG)
+    _limit_arenas()
     if not _compile_seconds:
         _compile_seconds.append(0.0)
         jax.monitoring.register_event_duration_secs_listener(_count_compile)
@@ -203,18 +205,15 @@ def _from_first(tree: Any) -> Any:
     hosts = [np.asarray(leaf, order="C") for leaf in leaves]
     cluster.agree("state", str([(str(host.dtype), host.shape) for host in hosts]))
     flat = np.concatenate([host.reshape(-1).view(np.uint8) for host in hosts])
-    flat = np.pad(flat, (0, -len(flat) % min(CHUNK, len(flat))))
-    parts = [multihost_utils.broadcast_one_to_all(part) for part in _chunks(flat)]
+    size = min(CHUNK, len(flat))
+    rows = np.pad(flat, (0, -len(flat) % size)).reshape(-1, size)
+    parts = [multihost_utils.broadcast_one_to_all(row) for row in rows]
     flat, at, found = np.concatenate(parts), 0, []
     for host in hosts:
         part = flat[at : at + host.nbytes]
         found.append(part.view(host.dtype).reshape(host.shape))
         at += host.nbytes
     return jax.tree.unflatten(structure, found)
-
-
-def _chunks(flat: np.ndarray) -> list[np.ndarray]:
-    return [flat[at : at + CHUNK] for at in range(0, len(flat), CHUNK)]
 
 
 def whole(tree: Any) -> Any:
@@ -289,6 +288,14 @@ def give_back() -> None:
     on a CPU glibc else keeps 1.7 GB as long as the process lives (malloc_trim(3))."""
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _limit_arenas() -> None:
+    """One arena of memory a core (mallopt(3)). By default glibc makes eight, for threads that come
+    and go, and each of them keeps what a save has left in it."""
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, os.cpu_count() or 1)
 
 
 def _shapes(batch: Batch) -> tuple[Any, ...]:

@@ -1,8 +1,10 @@
 """Laws of meshes and processes: what is found, split, exchanged, and refused."""
 
+import ctypes
 import dataclasses
 import functools
 import math
+import os
 import pathlib
 import subprocess
 import sys
@@ -322,3 +324,37 @@ def test_nothing_of_a_mesh_is_part_of_what_a_run_is() -> None:
     run = PlannerRun()
     other = dataclasses.replace(run, mesh=MeshConfig(data=2, fsdp=2))
     assert training._essence(run) == training._essence(other) and run != other
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+THREADS = """
+import ctypes, os, tempfile, threading
+from jaxvid import parallel
+parallel.start(cache=False)
+meet = threading.Barrier(8 * (os.cpu_count() or 1) + 1)
+def hold():
+    kept = [bytearray(1000) for _ in range(9)]
+    meet.wait()
+for _ in range(meet.parties - 1):
+    threading.Thread(target=hold).start()
+meet.wait()
+C = ctypes.CDLL(None)
+C.fopen.restype = ctypes.c_void_p
+with tempfile.NamedTemporaryFile() as file:
+    stream = ctypes.c_void_p(C.fopen(file.name.encode(), b"w"))
+    C.malloc_info(0, stream)
+    C.fclose(stream)
+    print(file.read().decode().count("<heap nr="), os.cpu_count())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="glibc alone has arenas")
+@pytest.mark.parametrize("own", (None, "3"))
+def test_threads_share_an_arena_of_memory_a_core(own: str | None) -> None:
+    env = os.environ | ({"MALLOC_ARENA_MAX": own} if own else {})
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS], env=env, capture_output=True, text=True, check=True
+    )
+    arenas, cores = map(int, done.stdout.split())
+    assert 1 <= arenas <= (int(own) if own else cores)
