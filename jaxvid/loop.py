@@ -8,6 +8,7 @@ and after a few such returns it stops. SIGTERM and Ctrl-C save first and exit wi
 Of several processes all run this loop alike and stop at the same step; the first one writes.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import math
@@ -20,15 +21,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
-from jaxvid import cluster, health
+from jaxvid import cluster, health, memory
 from jaxvid._version import __version__
 from jaxvid.accounting import Account
 from jaxvid.config import TrainConfig
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.lock import one_writer
 from jaxvid.io.log import RunLog, say
-from jaxvid.parallel import CompiledStep, give_back, place_state, prefetch, replicate
+from jaxvid.parallel import (
+    CompiledStep,
+    compile_function,
+    place_state,
+    prefetch,
+    replicate,
+    shardings,
+)
 from jaxvid.typing import HostBatch, Metrics, UserError
 
 
@@ -41,6 +50,50 @@ class Phase:
 
 
 Hook = Callable[[Any, int], float | None]
+
+
+class Drawn:
+    """A first state by one program, compiled and run beside what needs the state's shapes alone.
+
+    ``init(key)`` draws it. Leaf by leaf that would be a hundred programs, none of them kept. A run
+    that goes on from a checkpoint never draws.
+    """
+
+    def __init__(self, init: Callable[[jax.Array], Any], seed: int) -> None:
+        self._key = jax.random.key(seed)
+        compiled: Any = compile_function(init, once=True)
+        with memory.uncollected():
+            self._traced = compiled.trace(self._key)
+        self.shapes = jax.tree.map(_shape, self._traced.out_info)
+
+    def draw(self) -> Callable[[], Any]:
+        """Begins to draw; what is returned waits for it, and gives arrays of NumPy."""
+        with memory.uncollected():
+            lowered = self._traced.lower()
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+        drawn = pool.submit(lambda: jax.device_get(lowered.compile()(self._key)))
+        pool.shutdown(wait=False)
+        return drawn.result
+
+
+class _Given:
+    """A first state that is there."""
+
+    def __init__(self, state: Any) -> None:
+        self.shapes = jax.tree.map(_shape, state)
+        self._host = jax.device_get(state)  # steps donate theirs, and a run may begin again
+
+    def draw(self) -> Callable[[], Any]:
+        return lambda: self._host
+
+
+def describe(state: Any, mesh: Mesh) -> Any:
+    """The state as shapes that say where they go on the mesh: enough to compile and to restore."""
+    return jax.tree.map(_shape, state, shardings(state, mesh))
+
+
+def _shape(leaf: Any, sharding: Any = None) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 class Enough(Exception):
@@ -65,7 +118,8 @@ def run(
     batches: Callable[[int, int], Iterator[HostBatch]],
     on_sample: Hook | None = None,
 ) -> Any:
-    """Trains from the newest checkpoint in ``folder`` (or ``state``) to ``config.steps``.
+    """Trains from the newest checkpoint in ``folder`` (or ``state``, arrays or ``Drawn``) to
+    ``config.steps``.
 
     ``batches(step, order)`` yields the batches from that step on; ``order`` counts the times that
     the run went back, each of which wants another order of the data. ``on_sample(state, step)``
@@ -74,7 +128,7 @@ def run(
     the run. Returns the final state. Raises UserError where the run was lost more than
     ``config.rollbacks`` times.
     """
-    first = jax.device_get(state)  # steps donate theirs, and a run may go back to its beginning
+    first = state if isinstance(state, Drawn) else _Given(state)
     with contextlib.ExitStack() as stack:
         stack.enter_context(one_writer(folder))
         account = Account(folder)
@@ -86,23 +140,22 @@ def run(
         )
         stop = stack.enter_context(_signals())
         mesh, back = phases[0].step.mesh, 0
+        like = describe(first.shapes, mesh)
         while True:
-            state = place_state(first, mesh)
             key = replicate(jax.random.key(config.seed), mesh)
-            start, order = 0, back
+            state, start, order = None, 0, back
             with account.part("checkpoint"):
-                resumed = checkpoints.latest is not None
-                if resumed:
-                    state, start, note = _resume(name, checkpoints, state)
+                if resumed := checkpoints.latest is not None:
+                    state, start, note = _resume(name, checkpoints, like)
             if resumed:
                 order = max(order, int(note.get("order", 0)) + (1 if back else 0))
                 if ended := note.get("ended"):
                     say(f"{name}: ended at step {start}: {ended}")
+                if ended or start >= config.steps:
                     return state
-            if start >= config.steps:
-                return state
             drive = _Drive(
-                name, folder, config, phases, checkpoints, account, on_sample, stop, watchdog
+                *(name, folder, config, phases, checkpoints, account, on_sample, stop, watchdog),
+                *(like, first.draw() if state is None else None),
             )
             try:
                 return drive(state, key, start, order, batches)
@@ -129,6 +182,8 @@ class _Drive:
     on_sample: Hook | None
     stop: list[int]
     watchdog: cluster.Watchdog
+    like: Any  # the state's shapes and places
+    first: Callable[[], Any] | None  # where there is no checkpoint: the state to begin with
     skipped: int = 0  # steps in a row
     monitor: health.Monitor = dataclasses.field(default_factory=health.Monitor)
 
@@ -152,8 +207,10 @@ class _Drive:
                 if not phase.step.compiled(batch):  # a new phase, or batches of another shape
                     say(f"{self.name}: compiling")
                     with account.part("compile"):
-                        _announce(self.name, phase.step.compile(state, batch, key))
+                        _announce(self.name, phase.step.compile(self.like, batch, key))
                         cluster.meet()
+                if self.first and state is None:
+                    state = place_state(self.first(), mesh)
                 with account.step(step + 1), jax.transfer_guard_device_to_host("disallow"):
                     state, metrics = phase.step(state, batch, key)
                 account.count(phase.step.flops)
@@ -186,7 +243,7 @@ class _Drive:
             note = _note() | {"order": order} | ({"ended": ended} if ended else {})
             with self.account.part("checkpoint"):
                 log.flush()
-                give_back()  # what the save before has freed: else each one adds some 30 MB
+                memory.give_back()  # what the save before has freed: else each one adds some 30 MB
                 self.checkpoints.save(done, state, note, score=score)
                 if self.stop or last or ended:
                     self.checkpoints.wait()

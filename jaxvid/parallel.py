@@ -6,8 +6,6 @@ is whole on every device of ``data`` and split over ``fsdp`` as the table ``RULE
 """
 
 import collections
-import contextlib
-import ctypes
 import functools
 import importlib.metadata
 import importlib.util
@@ -24,7 +22,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxvid import cluster
+from jaxvid import cluster, memory
 from jaxvid.config import MeshConfig
 from jaxvid.typing import Batch, HostBatch, Metrics, Step, UserError
 
@@ -48,7 +46,6 @@ RULES: tuple[tuple[str, float], ...] = (
 )
 # What a step computes with is gathered at its beginning; averages and optimizers never are.
 GATHERED = r"^\.(params|critic_params|reference)\b"
-M_ARENA_MAX = -8  # malloc.h
 CHUNK = 2**26  # bytes of a state that are handed to the other processes at once
 
 
@@ -64,7 +61,7 @@ def start(cache: bool = True, *, together: bool = False) -> None:
     if on_cpu and known and "xla_cpu_experimental_ynn_fusion_type" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {CONVOLUTION_FLAG}".strip()
         logger.info("XLA_FLAGS=%s: convolutions use every core", CONVOLUTION_FLAG)
-    _limit_arenas()
+    memory.limit_arenas()
     if not _compile_seconds:
         _compile_seconds.append(0.0)
         jax.monitoring.register_event_duration_secs_listener(_count_compile)
@@ -262,15 +259,16 @@ class CompiledStep:
     def compile(self, state: Any, batch: Batch, key: jax.Array) -> dict[str, float]:
         """Compiles for these shapes. Returns seconds, flops of a step, and bytes of memory."""
         began = time.monotonic()
-        program = self._function.lower(state, batch, key).compile()
+        with memory.uncollected():
+            program = self._function.lower(state, batch, key).compile()
         seconds = time.monotonic() - began
-        give_back()
+        memory.give_back()
         self._programs[_shapes(batch)] = program
-        costs, memory = program.cost_analysis() or {}, program.memory_analysis()
+        costs, held = program.cost_analysis() or {}, program.memory_analysis()
         self._flops[_shapes(batch)] = float(costs.get("flops", 0.0))
         size = 0.0
-        if memory is not None:
-            size = float(memory.argument_size_in_bytes + memory.temp_size_in_bytes)
+        if held is not None:
+            size = float(held.argument_size_in_bytes + held.temp_size_in_bytes)
         return {"seconds": seconds, "flops": float(costs.get("flops", 0.0)), "bytes": size}
 
     def text(self, batch: Batch) -> str:
@@ -281,21 +279,6 @@ class CompiledStep:
         shapes = _shapes(batch)
         self.flops = self._flops.get(shapes, 0.0)
         return self._programs.get(shapes, self._function)(state, batch, key)
-
-
-def give_back() -> None:
-    """Gives memory that was freed back to the system. Of what compiling the step of ``tiny`` takes
-    on a CPU glibc else keeps 1.7 GB as long as the process lives (malloc_trim(3))."""
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def _limit_arenas() -> None:
-    """One arena of memory a core (mallopt(3)). By default glibc makes eight, for threads that come
-    and go, and each of them keeps what a save has left in it."""
-    if "MALLOC_ARENA_MAX" not in os.environ:
-        with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
-            ctypes.CDLL(None).mallopt(M_ARENA_MAX, os.cpu_count() or 1)
 
 
 def _shapes(batch: Batch) -> tuple[Any, ...]:

@@ -174,9 +174,8 @@ def load_planner_rl(folder: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:
     base = configs.read(PlannerRun, path)
     run = configs.read(PlannerRlRun, folder / "config.json")
     tx = make_optimizer(run.optim, run.train.steps)
-    like = jax.eval_shape(
-        lambda: init_planner_rl(training_planner.build_planner(base, abstract=True)[1].params, tx)
-    )
+    shapes = training_planner.planner_shapes(base)
+    like = jax.eval_shape(lambda params: init_planner_rl(params, tx), shapes.params)
     with Checkpoints(folder / "checkpoints", alone=True) as checkpoints:
         state, _ = checkpoints.restore(like, checkpoints.best)
     return training_planner.make_planner(base), state.ema, base

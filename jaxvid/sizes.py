@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvid import config as configs
+from jaxvid import loop
 from jaxvid.config import ComputeConfig, GanRun, PlannerRun
 from jaxvid.data.batch import collate
 from jaxvid.data.loader import Batches
@@ -19,8 +20,8 @@ from jaxvid.data.source import Example
 from jaxvid.parallel import CompiledStep, compile_function, place_batch
 from jaxvid.steps.gan import make_gan_step
 from jaxvid.steps.sample import make_sampler
-from jaxvid.training import build_gan, gan_phases, make_game, make_nets, open_training
-from jaxvid.training_planner import build_planner, planner_step, prompt_source
+from jaxvid.training import gan_phases, make_game, make_nets, open_training, prepare_gan
+from jaxvid.training_planner import make_planner, planner_shapes, planner_step, prompt_source
 from jaxvid.typing import HostBatch, Params
 
 
@@ -50,7 +51,7 @@ def sizes(run: GanRun, *, compiled: bool = False) -> Sizes:
     one = collate([blank], [0], text_length=run.data.text_length)
     plain = dataclasses.replace(run, compute=ComputeConfig(dtype=run.compute.dtype))
     nets = make_nets(plain)
-    state = jax.eval_shape(lambda: build_gan(plain, one, abstract=True)[1])
+    state = jax.eval_shape(prepare_gan(plain, one)[1], jax.random.key(0))
     key = jax.eval_shape(lambda: jax.random.key(0))
     train: Any = compile_function(make_gan_step(make_game(plain, nets)))
     step = train.lower(state, one, key)
@@ -122,14 +123,15 @@ def describe(run: GanRun | PlannerRun) -> str:
     """For ``--dry-run``: the resolved configuration, the parameters, the cost of a step."""
     size = run.train.batch_size
     if isinstance(run, PlannerRun):
-        planner, planner_state = build_planner(run)
+        planner, shapes = make_planner(run), planner_shapes(run)
         stories = run.data.source == "stories"
         batch = prompt_source(run).batch(range(size), "long" if stories else "short")
         steps = {"step": planner_step(run, planner)}
-        return _table(run, planner_state, {"planner": planner_state.params}, steps, batch)
+        return _table(run, shapes, {"planner": shapes.params}, steps, batch)
     run, source = open_training(run)
     batch = Batches(source, batch_size=size, seed=0, text_length=run.data.text_length)[0]
-    nets, state = build_gan(run, batch)
+    nets, init = prepare_gan(run, batch)
+    state = jax.eval_shape(init, jax.random.key(0))
     names = ("warm-up step", "adversarial step")
     phases = gan_phases(run, nets)
     steps = {name: phase.step for name, phase in zip(names[-len(phases) :], phases, strict=True)}
@@ -149,10 +151,11 @@ def _table(
         for child, tree in params.items():
             lines.append(f"{name + '.' + child:<28}{_count(tree):>12,}")
         lines.append(f"{name + ' in all':<28}{_count(params):>12,}")
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     lines.append(f"{'state (and a checkpoint)':<28}{size / 2**20:>12.1f} MiB")
     for name, step in steps.items():
-        costs = step.compile(state, place_batch(batch, step.mesh), jax.random.key(0))
+        like = loop.describe(state, step.mesh)
+        costs = step.compile(like, place_batch(batch, step.mesh), jax.random.key(0))
         lines.append(f"{name:<28}{costs['flops'] / 1e9:>12.1f} GFLOP")
         lines.append(f"{name + ', memory':<28}{costs['bytes'] / 2**20:>12.0f} MiB")
     return "\n".join(lines)

@@ -120,11 +120,17 @@ def make_nets(run: GanRun) -> Nets:
     return Nets(generator, critics, posterior, Policy(g.motion, g.policy) if g.policy else None)
 
 
-def build_gan(run: GanRun, batch: HostBatch, *, abstract: bool = False) -> tuple[Nets, GanState]:
-    """The networks and their state before the first step; ``batch`` gives the shapes.
+Init = Callable[[jax.Array], GanState]
 
-    ``abstract``: under ``jax.eval_shape``, which takes no compiled functions.
-    """
+
+def build_gan(run: GanRun, batch: HostBatch) -> tuple[Nets, GanState]:
+    """The networks and their state before the first step; ``batch`` gives the shapes."""
+    nets, init = prepare_gan(run, batch)
+    return nets, jax.device_put(loop.Drawn(init, run.train.seed).draw()())
+
+
+def prepare_gan(run: GanRun, batch: HostBatch) -> tuple[Nets, Init]:
+    """The networks, and what draws their state before the first step from a key."""
     nets = make_nets(run)
     one = {name: jnp.asarray(value[:1]) for name, value in batch.items()}
 
@@ -145,16 +151,7 @@ def build_gan(run: GanRun, batch: HostBatch, *, abstract: bool = False) -> tuple
         critic_tx = make_optimizer(run.critic_optim, run.train.steps)
         return init_gan(params, critic_params, tx, critic_tx)
 
-    return nets, initial(init, run.train.seed, abstract)
-
-
-def initial(init: Callable[[jax.Array], R], seed: int, abstract: bool) -> R:
-    """The state that ``init(key)`` draws, by one program; ``abstract``: under ``jax.eval_shape``.
-
-    Leaf by leaf it would be a hundred programs, each of them small and none of them kept.
-    """
-    key = jax.random.key(seed)
-    return init(key) if abstract else compile_function(init, once=True)(key)
+    return nets, init
 
 
 def make_game(run: GanRun, nets: Nets) -> Game:
@@ -224,14 +221,14 @@ def train_gan(run: GanRun, folder: pathlib.Path, *, source: Source | None = None
     say(f"gan: {len(source)} clips of {run.data.source}")
     held_out = open_source(run.data, split="heldout", seed=run.train.seed)
     shown = Batches(held_out, batch_size=SAMPLES, seed=0, text_length=run.data.text_length)[0]
-    nets, state = build_gan(run, shown)
+    nets, init = prepare_gan(run, shown)
     open_run(folder, run)
     return loop.run(
         "gan",
         folder,
         config=run.train,
         phases=gan_phases(run, nets),
-        state=state,
+        state=loop.Drawn(init, run.train.seed),
         batches=batches(source, run.data, run.train),
         on_sample=_sample_hook(
             folder, make_sampler(nets.generator, dtype=run.compute.dtype), shown
@@ -267,11 +264,11 @@ def _shapes(run: GanRun) -> GanState:
 
 
 def blank_state(run: GanRun) -> tuple[GanState, HostBatch]:
-    """A state of the run's shapes and a black batch of one clip, under ``jax.eval_shape``."""
+    """A first state and a black batch of one clip; for shapes alone under ``jax.eval_shape``."""
     shape = (run.data.frames, run.data.resolution, run.data.resolution, 3)
     blank = Example(np.zeros(shape, np.uint8), "", run.data.fps)
     batch = collate([blank], [0], text_length=run.data.text_length)
-    return build_gan(run, batch, abstract=True)[1], batch
+    return prepare_gan(run, batch)[1](jax.random.key(run.train.seed)), batch
 
 
 def fresh_critics(run: GanRun) -> Params:

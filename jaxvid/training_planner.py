@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -21,15 +21,21 @@ from jaxvid.optim import make_optimizer
 from jaxvid.parallel import CompiledStep, check_batch_size, compile_step, make_mesh
 from jaxvid.state import PlannerState, init_planner
 from jaxvid.steps.planner import make_planner_step
-from jaxvid.training import check_run, initial, open_run, read_run
+from jaxvid.training import check_run, open_run, read_run
 from jaxvid.typing import HostBatch, Params, UserError
 
 SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
 KINDS: tuple[Kind, ...] = ("short", "pictured", "long", "pictured", "long")  # of batches, by turns
 
 
-def build_planner(run: PlannerRun, *, abstract: bool = False) -> tuple[Planner, PlannerState]:
-    """The network and its state before the first step; ``abstract`` under ``jax.eval_shape``."""
+def build_planner(run: PlannerRun) -> tuple[Planner, PlannerState]:
+    """The network and its state before the first step."""
+    planner, init = prepare_planner(run)
+    return planner, jax.device_put(loop.Drawn(init, run.train.seed).draw()())
+
+
+def prepare_planner(run: PlannerRun) -> tuple[Planner, Callable[[jax.Array], PlannerState]]:
+    """The network, and what draws its state before the first step from a key."""
     planner = make_planner(run)
 
     def init(key: jax.Array) -> PlannerState:
@@ -39,7 +45,12 @@ def build_planner(run: PlannerRun, *, abstract: bool = False) -> tuple[Planner, 
         params = planner.init(key, text, image, tokens)["params"]
         return init_planner(params, make_optimizer(run.optim, run.train.steps))
 
-    return planner, initial(init, run.train.seed, abstract)
+    return planner, init
+
+
+def planner_shapes(run: PlannerRun) -> PlannerState:
+    """The state of a run as shapes alone."""
+    return jax.eval_shape(prepare_planner(run)[1], jax.random.key(run.train.seed))
 
 
 def make_planner(run: PlannerRun) -> Planner:
@@ -78,7 +89,7 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
     """Trains the planner in ``folder``; resumes what is there."""
     check_run(folder, run)
     prompt_source(run)  # what it cannot read is said before anything is built or written
-    planner, state = build_planner(run)
+    planner, init = prepare_planner(run)
     step = planner_step(run, planner)
     open_run(folder, run)
     return loop.run(
@@ -86,7 +97,7 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
         folder,
         config=run.train,
         phases=[loop.Phase(step, run.train.steps)],
-        state=state,
+        state=loop.Drawn(init, run.train.seed),
         batches=functools.partial(prompt_batches, run),
     )
 
@@ -94,7 +105,7 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
 def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRun]:
     """The network and the newest state of a run folder. Raises UserError where there is none."""
     run = read_run(PlannerRun, folder, "planner", "python -m train.planner")
-    like = jax.eval_shape(lambda: build_planner(run, abstract=True)[1])
+    like = planner_shapes(run)
     planner = make_planner(run)
     with Checkpoints(folder / "checkpoints", scored=False, alone=True) as checkpoints:
         return planner, checkpoints.restore(like)[0], run
@@ -131,6 +142,6 @@ def read_planner(path: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:
         run = configs.from_json(PlannerRun, config)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    like = jax.eval_shape(lambda: build_planner(run, abstract=True)[1].params)
+    like = planner_shapes(run).params
     check_weights(path, params, like)
     return make_planner(run), params, run

@@ -32,6 +32,7 @@ FLOORS = {
     "state": 8,
     "optim": 8,
     "cluster": 8,
+    "memory": 8,
     "parallel": 9,
     "health": 9,
     "data": 9,

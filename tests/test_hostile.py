@@ -347,8 +347,8 @@ def test_command_lines_of_anything(tmp_path, monkeypatch, capsys, word) -> None:
         raise UserError("stop: all was read that is not ours")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training, "build_gan", stop)
-    monkeypatch.setattr(training_planner, "build_planner", stop)
+    monkeypatch.setattr(training, "prepare_gan", stop)
+    monkeypatch.setattr(training_planner, "prepare_planner", stop)
     (tmp_path / "dir").mkdir()
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "loop").symlink_to("loop")

@@ -64,12 +64,12 @@ def train(  # type: ignore[no-untyped-def]
     config = config or TrainConfig(steps=steps, batch_size=4, checkpoint_every=4, log_every=5)
     step = step or compile_step(make_step, make_mesh(jax.devices()[:1]))
     folder.mkdir(exist_ok=True)
+    kwargs.setdefault("state", init_planner(jnp.zeros(3), TX))
     return loop.run(
         "test",
         folder,
         config=config,
         phases=[loop.Phase(step, 10_000)],
-        state=init_planner(jnp.zeros(3), TX),
         batches=source,
         **kwargs,
     )
@@ -324,6 +324,50 @@ def test_a_step_keeps_one_program_for_each_shape(backend: str) -> None:
     assert step.compiled(small) and step.compiled(large)
     for batch, wanted in zip((small, large), plain, strict=True):
         assert tree_digest(step(fresh(), batch, key)[0]) == tree_digest(wanted)
+
+
+def draw(key: jax.Array) -> PlannerState:
+    return init_planner(jax.random.normal(key, (3,)), TX)
+
+
+@pytest.mark.parametrize("devices", (1, 4))
+def test_a_drawn_state_begins_as_if_it_were_given(tmp_path: pathlib.Path, devices: int) -> None:
+    step = compile_step(make_step, make_mesh(jax.devices()[:devices]))
+    given = train(tmp_path / "given", 6, state=draw(jax.random.key(3)), step=step)
+    drawn = train(tmp_path / "drawn", 6, state=loop.Drawn(draw, 3), step=step)
+    assert tree_digest(drawn) == tree_digest(given)
+
+
+def test_a_run_that_goes_on_never_draws(tmp_path: pathlib.Path, monkeypatch) -> None:
+    train(tmp_path, 6, state=loop.Drawn(draw, 3))
+
+    def stop(self: loop.Drawn) -> None:
+        raise AssertionError("drawn")
+
+    monkeypatch.setattr(loop.Drawn, "draw", stop)
+    state = train(tmp_path, 9, state=loop.Drawn(draw, 3))
+    assert int(state.step) == 9 and logged(tmp_path) == list(range(1, 10))
+
+
+def test_a_run_lost_before_its_first_checkpoint_draws_again(tmp_path: pathlib.Path) -> None:
+    lost = functools.partial(poisoned, at=range(0, 20))
+    config = TrainConfig(steps=30, batch_size=4, checkpoint_every=40, log_every=50, skips=3)
+    state = train(tmp_path / "lost", 30, state=loop.Drawn(draw, 3), source=lost, config=config)
+    other = lambda start, order: batches(start, order + 1)  # noqa: E731
+    whole = train(tmp_path / "w", 30, state=loop.Drawn(draw, 3), source=other, config=config)
+    assert tree_digest(state) == tree_digest(whole)
+
+
+def test_what_fails_while_it_is_drawn_is_raised(tmp_path: pathlib.Path) -> None:
+    def fail() -> np.ndarray:
+        raise ValueError("no numbers")
+
+    def broken(key: jax.Array) -> PlannerState:
+        shape = jax.ShapeDtypeStruct((3,), jnp.float32)
+        return init_planner(jax.pure_callback(fail, shape), TX)
+
+    with pytest.raises(Exception, match="no numbers"):
+        train(tmp_path, 6, state=loop.Drawn(broken, 0))
 
 
 def test_a_hook_can_end_a_run_for_good(tmp_path: pathlib.Path) -> None:

@@ -3,6 +3,7 @@
 import ctypes
 import dataclasses
 import functools
+import gc
 import math
 import os
 import pathlib
@@ -358,3 +359,19 @@ def test_threads_share_an_arena_of_memory_a_core(own: str | None) -> None:
     )
     arenas, cores = map(int, done.stdout.split())
     assert 1 <= arenas <= (int(own) if own else cores)
+
+
+def test_compiling_looks_for_no_garbage_and_a_failure_turns_the_search_on_again() -> None:
+    seen = []
+
+    def step(state: jax.Array, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        seen.append(gc.isenabled())
+        if not len(batch["x"]):
+            raise ValueError("no rows")
+        return state, {}
+
+    compiled = CompiledStep(jax.jit(step), make_mesh(jax.devices()[:1]))
+    compiled.compile(jnp.zeros(2), {"x": jnp.zeros(2)}, jax.random.key(0))
+    with pytest.raises(ValueError, match="no rows"):
+        compiled.compile(jnp.zeros(2), {"x": jnp.zeros(0)}, jax.random.key(0))
+    assert seen == [False, False] and gc.isenabled()

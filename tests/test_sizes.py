@@ -12,7 +12,7 @@ from jaxvid.data.batch import collate
 from jaxvid.data.source import Example
 from jaxvid.sizes import sizes
 from jaxvid.steps.sample import make_sampler
-from jaxvid.training import Nets, build_gan, make_nets
+from jaxvid.training import Nets, make_nets, prepare_gan
 from jaxvid.typing import HostBatch
 
 
@@ -54,5 +54,5 @@ def shapes(run: GanRun) -> tuple[Nets, Any, HostBatch]:
     side = run.data.resolution
     blank = Example(np.zeros((run.data.frames, side, side, 3), np.uint8), "", run.data.fps)
     batch = collate([blank], [0], text_length=run.data.text_length)
-    state = jax.eval_shape(lambda: build_gan(run, batch, abstract=True)[1])
+    state = jax.eval_shape(prepare_gan(run, batch)[1], jax.random.key(0))
     return make_nets(run), state.params, batch
