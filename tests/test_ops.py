@@ -302,6 +302,33 @@ def test_features_are_those_of_the_docstring() -> None:
     np.testing.assert_allclose(drawn[away], np.stack(expected, axis=-1)[away], atol=2e-3)
 
 
+@pytest.mark.parametrize("dtype", (jnp.float32, jnp.bfloat16))
+def test_drawing_mapped_is_drawing_and_then_mapping(dtype) -> None:
+    rng = np.random.default_rng(0)
+    boxes = jnp.asarray(rng.uniform(0.1, 0.9, (2, 3, 2, 4)), jnp.float32)
+    visible = jnp.asarray(rng.uniform(size=(2, 3, 2)) > 0.3, jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(2, 2, FEATURES, 5)), jnp.float32)
+
+    def mapped(boxes: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+        parts, mask = layout.draw_mapped(boxes, visible, kernel.astype(dtype), height=12, width=20)
+        return jnp.stack(parts, axis=4).astype(jnp.float32), mask
+
+    def plain(boxes: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+        drawn, mask = layout.draw(boxes, visible, height=12, width=20)
+        return jnp.einsum("bthwnf,bnfd->bthwnd", drawn, kernel), mask
+
+    tolerance = 1e-4 if dtype == jnp.float32 else 0.1
+    for have, want in zip(*(jax.jit(f)(boxes, kernel) for f in (mapped, plain)), strict=True):
+        np.testing.assert_allclose(have, want, atol=tolerance)
+    if dtype == jnp.float32:
+        have, want = (
+            jax.jit(jax.grad(lambda b, k, f=f: (f(b, k)[0] ** 2).sum(), (0, 1)))(boxes, kernel)
+            for f in (mapped, plain)
+        )
+        for a, b in zip(have, want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-2)
+
+
 def test_what_is_drawn_moves_with_the_box() -> None:
     moved = BOXES + jnp.asarray([4 / 32, 8 / 32, 0, 0])
     here = draw(BOXES, jnp.ones((1, 1, 2)), height=32, width=32)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from jaxvid import script
 from jaxvid.models.blocks import leaky
-from jaxvid.ops.layout import FEATURES, draw
+from jaxvid.ops.layout import FEATURES, draw_mapped
 from jaxvid.ops.positions import pixel_grid
 from jaxvid.typing import Batch
 
@@ -53,12 +53,11 @@ class SceneField(nn.Module):
             axis=-1,
         )
         B, N, _ = entity_BNE.shape
-        drawn_BXNF, mask_BXN = (
-            part.astype(entity_BNE.dtype)  # places are computed in float32, whatever follows
-            for part in draw(batch["boxes"], batch["visible"], height=height, width=width)
-        )
         shape_BNFD = nn.Dense(FEATURES * self.hidden, name="shape")(entity_BNE)
         shape_BNFD = shape_BNFD.reshape(B, N, FEATURES, self.hidden)
+        shown = batch["boxes"], batch["visible"]
+        drawn, mask_BTHWN = draw_mapped(*shown, shape_BNFD, height=height, width=width)
+        mask_BTHWN = mask_BTHWN.astype(entity_BNE.dtype)  # places are computed in float32
         look_BND = nn.Dense(self.features, name="look")(entity_BNE)
         to_shape = nn.Dense(self.hidden, name="edge")
         to_gate = nn.Dense(self.features, name="gate")
@@ -67,10 +66,8 @@ class SceneField(nn.Module):
         T = batch["boxes"].shape[1]
         field = jnp.broadcast_to(field, (B, T, height, width, self.features))
         for n in range(N):
-            drawn = drawn_BXNF[..., n, :].reshape(B, -1, FEATURES)
-            h = leaky(jnp.einsum("bxf,bfd->bxd", drawn, shape_BNFD[:, n]))
-            h = leaky(to_shape(h)).reshape(B, T, height, width, self.hidden)
-            gate = nn.sigmoid(to_gate(h)) * mask_BXN[..., n, None]
+            h = leaky(to_shape(leaky(drawn[n])))
+            gate = nn.sigmoid(to_gate(h)) * mask_BTHWN[..., n, None]
             value = to_value(h) + look_BND[:, n, None, None, None]
             field = field + gate * (value - field)
         return field
