@@ -64,7 +64,7 @@ class Options:
     repeats: int = 15
     """Rounds; in each, every competitor runs once, in another order."""
     only: tuple[str, ...] = ()
-    """Rows whose name and mode hold one of these."""
+    """Rows in whose name and mode one of these regular expressions is found."""
     against: pathlib.Path | None = None
     """JSON of an earlier run: regressions beyond the spread are named, and the exit code is 1."""
     profile: pathlib.Path | None = None
@@ -82,7 +82,7 @@ class Way:
 
 def wanted(options: Options, name: str, mode: str = "") -> bool:
     """Whether ``--only`` lets this row through: ask before preparing its ways."""
-    return not options.only or any(part in f"{name} {mode}" for part in options.only)
+    return not options.only or any(re.search(part, f"{name} {mode}") for part in options.only)
 
 
 # Ways

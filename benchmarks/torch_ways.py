@@ -10,15 +10,20 @@ from benchmarks.harness import Way
 EAGER, COMPILED = "torch", "torch.compile"
 
 
-def torch_ways(build: Callable[[bool], Callable[[], Any]]) -> tuple[dict[str, Way], dict[str, str]]:
+def torch_ways(
+    build: Callable[[bool], Callable[[], Any]], *, compiled: bool = True
+) -> tuple[dict[str, Way], dict[str, str]]:
     """The ways that there are, and why others are missing.
 
-    ``build(compiled)`` gives the call to be timed; it is made in turn for each way.
+    ``build(compiled)`` gives the call to be timed; it is made in turn for each way, but not
+    ``compiled`` where that was not asked for: compiling a whole step takes many minutes.
     """
     torch = harness.torch_or_none()
     if torch is None:
         return {}, {"torch": harness.PEER_HINT}
     ways, missing = {EAGER: harness.torch_way(build(False))}, {}
+    if not compiled:
+        return ways, {COMPILED: "not asked for"}
     torch._dynamo.reset()
     began = time.perf_counter()
     try:

@@ -57,7 +57,9 @@ def rows(options: Options) -> Iterator[Row]:
         peers: dict[str, Way] = {}
         missing = {"torch": UNWRITTEN}
         if case.twin is not None:
-            peers, missing = torch_ways(case.twin)
+            modes = [f"{backend}, {COMPILED}" for backend in BACKENDS]
+            compiled = any(harness.wanted(options, name, mode) for mode in modes)
+            peers, missing = torch_ways(case.twin, compiled=compiled)
         peers |= {part: build() for part, build in case.parts}
         yield from case_rows(options, name, case, peers, missing)
 

@@ -45,3 +45,13 @@ def test_what_does_not_compile_is_named_and_does_not_end_the_run() -> None:
     ways, missing = torch_ways.torch_ways(build)
     assert list(ways) == [torch_ways.EAGER]
     assert missing == {torch_ways.COMPILED: "no compiler / here"}
+    ways, missing = torch_ways.torch_ways(build, compiled=False)
+    assert list(ways) == [torch_ways.EAGER] and torch_ways.COMPILED in missing
+
+
+def test_eager_can_be_asked_for_without_compiling() -> None:
+    alone = harness.Options(only=("game jit, torch$",))
+    assert harness.wanted(alone, "game", "jit, torch")
+    assert not harness.wanted(alone, "game", "jit, torch.compile")
+    assert not harness.wanted(alone, "game", "pmap, torch")
+    assert harness.wanted(harness.Options(only=("nothing", "jit, torch")), "game", "jit, torch.x")
