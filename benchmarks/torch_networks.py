@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks import harness
 from jaxvid.models.text import BUCKETS, NGRAMS
-from jaxvid.ops.layout import FEATURES
+from jaxvid.ops.layout import ALONG, BOTH, DOWN, FEATURES
 
 Tree = Any  # Flax parameters: nested dicts of arrays
 Batch = dict[str, Tensor]
@@ -285,14 +285,13 @@ class SceneField(nn.Module):
         entity_BNE = torch.cat(looks, dim=-1)
         B, N, _ = entity_BNE.shape
         T = batch["boxes"].shape[1]
-        drawn, mask = draw(batch["boxes"], batch["visible"], height=height, width=width)
         shape_BNFD = self.shape(entity_BNE).unflatten(-1, (FEATURES, -1))
+        shown = batch["boxes"], batch["visible"]
+        drawn, mask = draw_mapped(*shown, shape_BNFD, height=height, width=width)
         look_BND = self.look(entity_BNE)
         field = self._background(batch, height, width)[:, None].expand(-1, T, -1, -1, -1)
         for n in range(N):
-            inside = drawn[..., n, :].reshape(B, -1, FEATURES)
-            h = leaky(self.edge(leaky(inside @ shape_BNFD[:, n])))
-            h = h.reshape(B, T, height, width, -1)
+            h = leaky(self.edge(leaky(drawn[n])))
             gate = self.gate(h).sigmoid() * mask[..., n, None]
             field = field + gate * (self.value(h) + look_BND[:, n, None, None, None] - field)
         return field
@@ -305,8 +304,10 @@ class SceneField(nn.Module):
         return torch.einsum("hwf,bfd->bhwd", grid_HWF, weights_BFD)
 
 
-def draw(boxes: Tensor, visible: Tensor, *, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """ops.layout.draw: features (B,T,H,W,N,F) and mask (B,T,H,W,N)."""
+def draw_mapped(
+    boxes: Tensor, visible: Tensor, kernel_BNFD: Tensor, *, height: int, width: int
+) -> tuple[list[Tensor], Tensor]:
+    """ops.layout.draw_mapped: of each actor (B,T,H,W,D), and the mask (B,T,H,W,N)."""
     cx, cy, w, h = boxes.unbind(-1)
     half_w, half_h = (w / 2).clamp(min=1e-3)[:, :, None], (h / 2).clamp(min=1e-3)[:, :, None]
     x_W1 = ((torch.arange(width, device=boxes.device) + 0.5) / width)[:, None]
@@ -315,17 +316,30 @@ def draw(boxes: Tensor, visible: Tensor, *, height: int, width: int) -> tuple[Te
     across = ((half_w - dx.abs()) * (4.0 * width)).sigmoid() * visible[:, :, None]
     down = ((half_h - dy.abs()) * (4.0 * height)).sigmoid()
     mask = down[:, :, :, None] * across[:, :, None]
-    u, v = torch.broadcast_tensors(
-        (dx / half_w).clamp(-1.2, 1.2)[:, :, None], (dy / half_h).clamp(-1.2, 1.2)[:, :, :, None]
-    )
+    u_BTWN, v_BTHN = (dx / half_w).clamp(-1.2, 1.2), (dy / half_h).clamp(-1.2, 1.2)
+    mapped = []
+    for n in range(boxes.shape[2]):
+        u, v, kernel_BFD = u_BTWN[..., n], v_BTHN[..., n], kernel_BNFD[:, n]
+        both = _of_both(*torch.broadcast_tensors(u[:, :, None], v[..., None]))
+        along, rows, places = (
+            torch.einsum("bt...f,bfd->bt...d", torch.stack(terms, dim=-1), kernel_BFD[:, list(at)])
+            for at, terms in ((ALONG, _of_one(u)), (DOWN, _of_one(v)), (BOTH, both))
+        )
+        rows = rows + kernel_BFD[:, 0][:, None, None]
+        mapped.append(places + along[:, :, None] + rows[:, :, :, None])
+    return mapped, mask
+
+
+def _of_one(x: Tensor) -> list[Tensor]:
+    angles = [math.pi * k * x for k in (1, 2)]
+    return [x, x.abs(), x * x] + [f(angle) for angle in angles for f in (torch.sin, torch.cos)]
+
+
+def _of_both(u: Tensor, v: Tensor) -> list[Tensor]:
     radius = (u * u + v * v + 1e-6).sqrt()
     a, d = u.abs(), v.abs()
-    terms = [torch.ones_like(u), u, v, a, d, u * u, v * v, u * v, radius]
-    terms += [torch.maximum(a, d), torch.minimum(a, d)]
     cos, cos2 = -v / radius, (v * v - u * u) / radius**2
     cos3 = cos * (2 * cos2 - 1)
     cos5 = 2 * cos2 * cos3 - cos
-    terms += [cos3 * radius, cos5 * radius]
-    angles = [math.pi * k * x for k in (1, 2) for x in (u, v)]
-    terms += [f(angle) for angle in angles for f in (torch.sin, torch.cos)]
-    return torch.stack(terms, dim=-1), mask
+    ends = [torch.maximum(a, d), torch.minimum(a, d)]
+    return [u * v, radius, *ends, cos3 * radius, cos5 * radius]
