@@ -120,16 +120,13 @@ def make_nets(run: GanRun) -> Nets:
     return Nets(generator, critics, posterior, Policy(g.motion, g.policy) if g.policy else None)
 
 
-Init = Callable[[jax.Array], GanState]
-
-
 def build_gan(run: GanRun, batch: HostBatch) -> tuple[Nets, GanState]:
     """The networks and their state before the first step; ``batch`` gives the shapes."""
     nets, init = prepare_gan(run, batch)
     return nets, jax.device_put(loop.Drawn(init, run.train.seed).draw()())
 
 
-def prepare_gan(run: GanRun, batch: HostBatch) -> tuple[Nets, Init]:
+def prepare_gan(run: GanRun, batch: HostBatch) -> tuple[Nets, Callable[[jax.Array], GanState]]:
     """The networks, and what draws their state before the first step from a key."""
     nets = make_nets(run)
     one = {name: jnp.asarray(value[:1]) for name, value in batch.items()}

@@ -50,6 +50,10 @@ def batches(start: int, order: int = 0) -> Iterator[HostBatch]:
         yield {"x": rng.normal(size=(4, 3)).astype(np.float32)}
 
 
+def shifted(start: int, order: int, *, by: int) -> Iterator[HostBatch]:
+    return batches(start, order + by)
+
+
 def poisoned(
     start: int, order: int, *, at: range, orders: tuple[int, ...] = (0,)
 ) -> Iterator[HostBatch]:
@@ -353,7 +357,7 @@ def test_a_run_lost_before_its_first_checkpoint_draws_again(tmp_path: pathlib.Pa
     lost = functools.partial(poisoned, at=range(0, 20))
     config = TrainConfig(steps=30, batch_size=4, checkpoint_every=40, log_every=50, skips=3)
     state = train(tmp_path / "lost", 30, state=loop.Drawn(draw, 3), source=lost, config=config)
-    other = lambda start, order: batches(start, order + 1)  # noqa: E731
+    other = functools.partial(shifted, by=1)
     whole = train(tmp_path / "w", 30, state=loop.Drawn(draw, 3), source=other, config=config)
     assert tree_digest(state) == tree_digest(whole)
 
