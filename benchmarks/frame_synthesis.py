@@ -2,7 +2,7 @@
 
 The decoder of ``tiny`` and of ``small`` against its twin in PyTorch, channels_last, eager and
 compiled. Then each formulation that was chosen against the plain one and against PyTorch's: patches
-in and out, doubling of the resolution, warping, moving known frames to meet.
+in and out, doubling of the resolution, warping, moving known frames to meet, drawing a script.
 """
 
 import functools
@@ -300,6 +300,34 @@ def meeting(shape: tuple[int, ...] = (8, 8, 32, 32, 3)) -> Piece:
     return ours, plain, twin, [np.tanh(x) for x in _normal(shape, shape)]
 
 
+def drawing(shape: tuple[int, ...] = (4, 8, 2, 4), side: int = 32, D: int = 24) -> Piece:
+    """A script's places as features of pixels, mapped by each actor's kernel; plain: all features
+    drawn at every pixel, then mapped.
+    """
+    from jaxvid.ops import layout
+
+    B, T, N, _ = shape
+
+    def ours(boxes: Any, kernel: Any) -> Any:
+        parts, _ = layout.draw_mapped(boxes, jnp.ones((B, T, N)), kernel, height=side, width=side)
+        return jnp.stack(parts, axis=4)
+
+    def plain(boxes: Any, kernel: Any) -> Any:
+        drawn, _ = layout.draw(boxes, jnp.ones((B, T, N)), height=side, width=side)
+        return jnp.einsum("bthwnf,bnfd->bthwnd", drawn, kernel)
+
+    def twin(boxes: Any, kernel: Any) -> Any:
+        from benchmarks import torch_networks
+
+        torch = harness.torch_or_none()
+        shown = torch.ones(boxes.shape[:3], device=boxes.device)
+        parts, _ = torch_networks.draw_mapped(boxes, shown, kernel, height=side, width=side)
+        return torch.stack(parts, dim=4)
+
+    boxes = np.random.default_rng(0).uniform(0.2, 0.8, shape).astype(np.float32)
+    return ours, plain, twin, [boxes, *_normal((B, N, layout.FEATURES, D))]
+
+
 PIECES: dict[str, Callable[[], Piece]] = {
     "patches in": patches_in,
     "patches out": patches_out,
@@ -307,6 +335,7 @@ PIECES: dict[str, Callable[[], Piece]] = {
     "warp": warping,
     "warp, wide": functools.partial(warping, (32, 64, 64, 3)),
     "meet": meeting,
+    "script": drawing,
 }
 
 if __name__ == "__main__":

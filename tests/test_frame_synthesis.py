@@ -5,9 +5,17 @@ import numpy as np
 import pytest
 
 from benchmarks import frame_synthesis, harness
-from benchmarks.frame_synthesis import meeting, patches_in, patches_out, upsampling, warping
+from benchmarks.frame_synthesis import (
+    drawing,
+    meeting,
+    patches_in,
+    patches_out,
+    upsampling,
+    warping,
+)
 
 EQUAL = {
+    "script": lambda: drawing((2, 3, 2, 4), 12, 5),
     "patches in": lambda: patches_in((2, 8, 8, 3), 4, 5),
     "patches out": lambda: patches_out((2, 3, 3, 4), 3),
     "warp": lambda: warping((3, 8, 9, 3)),
