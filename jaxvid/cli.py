@@ -284,9 +284,8 @@ def _explain(draft: Any) -> None:
         style = f"bold {styles[n % len(styles)]}"
         text.stylize(style, span.start, span.end)
         words = draft.prompt[span.start : span.end]
-        lines.append(
-            rich.text.Text.assemble(f"  {span.slot:<26} {values[span.slot]:<12} ", (words, style))
-        )
+        value = values.get(span.slot) or f"looks/{span.slot.rpartition('/')[2]}"
+        lines.append(rich.text.Text.assemble(f"  {span.slot:<26} {value:<12} ", (words, style)))
     console.print(text, *lines, sep="\n", soft_wrap=True)
 
 

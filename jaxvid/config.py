@@ -165,10 +165,16 @@ class TaskConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ComputeConfig:
-    """How a step is computed; none of it changes what is learnt, but for rounding."""
+class PrecisionConfig:
+    """In which numbers a step is computed."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"  # of networks; weights, losses stay float32
+
+
+@dataclasses.dataclass(frozen=True)
+class ComputeConfig(PrecisionConfig):
+    """How a step is computed; none of it changes what is learnt, but for rounding."""
+
     remat: bool = False  # compute layers again for the gradient: less memory, a third more work
     accumulate: int = 1  # parts that a batch is computed in, one after the other
 
@@ -306,6 +312,7 @@ class PlannerRun:
 
     data: DataConfig = DataConfig()
     planner: PlannerConfig = PlannerConfig()
+    compute: PrecisionConfig = PrecisionConfig()
     optim: OptimConfig = OptimConfig()
     mesh: MeshConfig = MeshConfig()
     train: TrainConfig = TrainConfig()

@@ -152,14 +152,18 @@ def _after(state: State, value: str) -> State | None:
 
 
 def spell(outline: Outline) -> list[tuple[str, str, str]]:
-    """The sentence as (slot, value, path): the path in ``outline.slots``, "" for its glue."""
+    """The sentence as (slot, value, path): the path in ``outline.slots``, "" for its glue.
+
+    The path of ``who`` is that of the words that name the look in this take: "takes/1/who/0".
+    """
     words: list[tuple[str, str, str]] = []
     met = 0
     for i, take in enumerate(outline.takes):
         words += [(slot, getattr(take, slot), f"takes/{i}/{slot}") for slot in HEAD[:-1]]
         words.append(("parts", str(len(take.parts)), ""))
         for n, part in enumerate(take.parts):
-            words.append(("who", "new" if part.who == met else str(part.who), ""))
+            who = "new" if part.who == met else str(part.who)
+            words.append(("who", who, f"takes/{i}/who/{part.who}"))
             if part.who == met:
                 look = outline.looks[met]
                 words += [(slot, getattr(look, slot), f"looks/{met}/{slot}") for slot in LOOK]

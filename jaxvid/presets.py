@@ -15,6 +15,7 @@ from jaxvid.config import (
     PlannerConfig,
     PlannerRlRun,
     PlannerRun,
+    PrecisionConfig,
     RlConfig,
     RlRun,
     TaskConfig,
@@ -43,6 +44,7 @@ def story_planner() -> PlannerRun:
     return PlannerRun(
         data=DataConfig(source="stories", text_length=256),
         planner=PlannerConfig(width=128, encoder_layers=2, decoder_layers=2),
+        compute=PrecisionConfig(dtype="bfloat16"),
         optim=OptimConfig(kind="muon", lr=1e-2, warmup=50, final=0.02),
         train=TrainConfig(steps=3200, batch_size=64, checkpoint_every=500, log_every=50),
     )

@@ -13,7 +13,8 @@ from jaxvid import grammar, training_planner
 from jaxvid.data import tokenizer
 from jaxvid.data.transforms import fit
 from jaxvid.io.weights import write_weights
-from jaxvid.models.planner import PICTURE, STRIDE, Planner, sample
+from jaxvid.models.planner import Planner, sample
+from jaxvid.models.prompt import PICTURE, STRIDE
 from jaxvid.outline import Outline, stated
 from jaxvid.parallel import compile_function
 from jaxvid.reinforce_planner import load_planner_rl
@@ -127,14 +128,15 @@ class Screenwriter:
 def point(prompt: str, outline: Outline, weights_SM: np.ndarray) -> tuple[Span, ...]:
     """For each slot that the outline states, the characters of the prompt it was read from.
 
+    And for each look in a take the words that name it there, as the slot "takes/1/who/0".
     The place of greatest weight (four bytes each) and its neighbours of similar weight, widened to
     whole words or cut to whole Chinese characters.
     """
     ends = np.cumsum([0, *(len(char.encode()) for char in prompt)])  # bytes before each character
     said = stated(outline)
     spans = []
-    for s, (_, _, path) in enumerate(grammar.spell(outline)):
-        if path not in said:
+    for s, (slot, _, path) in enumerate(grammar.spell(outline)):
+        if path not in said and slot != "who":
             continue
         weights_M = weights_SM[s]
         first = last = int(weights_M.argmax())

@@ -16,7 +16,8 @@ from jaxvid.data.prompts import Kind, PromptSource
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.lock import locked
 from jaxvid.io.weights import check_weights, read_weights
-from jaxvid.models.planner import PICTURE, Planner
+from jaxvid.models.planner import Planner
+from jaxvid.models.prompt import PICTURE
 from jaxvid.optim import make_optimizer
 from jaxvid.parallel import CompiledStep, check_batch_size, compile_step, make_mesh
 from jaxvid.state import PlannerState, init_planner
@@ -25,7 +26,7 @@ from jaxvid.training import check_run, open_run, read_run
 from jaxvid.typing import HostBatch, Params, UserError
 
 SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
-KINDS: tuple[Kind, ...] = ("short", "pictured", "long", "pictured", "long")  # of batches, by turns
+KINDS: tuple[Kind, ...] = ("short", "long", "pictured", "long", "long")  # of batches, by turns
 
 
 def build_planner(run: PlannerRun) -> tuple[Planner, PlannerState]:
@@ -80,7 +81,8 @@ def planner_step(run: PlannerRun, planner: Planner) -> CompiledStep:
     tx = make_optimizer(run.optim, run.train.steps)
     mesh = make_mesh(None, run.mesh)
     check_batch_size(run.train.batch_size, mesh)
-    make_step = functools.partial(make_planner_step, planner, tx)
+    low = planner.clone(low=run.compute.dtype == "bfloat16")
+    make_step = functools.partial(make_planner_step, low, tx)
     return compile_step(make_step, mesh, backend=run.train.backend)
 
 

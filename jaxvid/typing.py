@@ -19,7 +19,8 @@ A **Batch** is a flat dict of arrays with a leading B, the same keys whatever th
     background  (B,)          int32    1 + position in jaxvid.script.BACKGROUNDS; 0 unknown
     label       (B,)          int32    1 + class of the clip; 0 unknown
     tokens      (B,S)         int32    the outline under the grammar, zero padded (planner only)
-    spans       (B,S,L/4)     bool     which fours of bytes state a token (planner only)
+    spans       (B,S,L/4+I)   bool     which fours of bytes, which places of the image state a token
+                                       (planner only)
     image       (B,64,64,3)   uint8    a picture beside the text, zero: none (planner only)
 
 Actors are ordered back to front: actor N-1 is drawn over all others.

@@ -10,7 +10,7 @@ from jaxvid.data import tokenizer
 from jaxvid.data.pieces import Span, Wording
 from jaxvid.data.prompts import SHORT, Kind, PromptSource, collate
 from jaxvid.data.stories import story
-from jaxvid.models.planner import PICTURE, STRIDE
+from jaxvid.models.prompt import GRIDS, PICTURE, STRIDE
 from jaxvid.outline import Look, Outline, Part, Take
 
 INDICES = np.arange(6)
@@ -19,7 +19,8 @@ OUTLINE = Outline((Look("star", "red"),), (Take((Part(0, "up"),)),))
 
 def marked(batch: dict[str, np.ndarray], b: int, s: int) -> str:
     """The characters whose bytes are wholly in the places marked for a token."""
-    bytes_ = np.where(np.repeat(batch["spans"][b, s], STRIDE), batch["text"][b], 0)
+    places = batch["spans"][b, s, : batch["text"].shape[1] // STRIDE]
+    bytes_ = np.where(np.repeat(places, STRIDE), batch["text"][b], 0)
     return tokenizer.decode(bytes_)
 
 
@@ -43,7 +44,7 @@ def test_shapes_follow_the_kind(kind: Kind, length: int, tokens: int, side: int)
         "text": ((6, length), "int32"),
         "image": ((6, side, side, 3), "uint8"),
         "tokens": ((6, tokens), "int32"),
-        "spans": ((6, tokens, length // STRIDE), "bool"),
+        "spans": ((6, tokens, length // STRIDE + (GRIDS * GRIDS if side else 0)), "bool"),
     }
     assert np.array_equal(batch["index"], INDICES)
     assert batch["image"].any(axis=(1, 2, 3)).all() == (side > 0) or side == 0
@@ -105,6 +106,25 @@ def test_places_of_a_word(text: str, word: str, places: list[int]) -> None:
     assert np.flatnonzero(batch["spans"][0, s]).tolist() == places
     assert word in marked(batch, 0, s)
     assert batch["spans"].sum() == len(places)
+
+
+def test_the_place_in_the_picture_is_marked_of_whom_a_token_speaks() -> None:
+    source = PromptSource("train", seed=4)
+    batch = source.batch(np.arange(60), "pictured")
+    shown = batch["spans"][..., batch["text"].shape[1] // STRIDE :].reshape(60, -1, GRIDS, GRIDS)
+    for b in range(60):
+        _, outline, _ = source.example(b, "pictured")
+        speaks = [words[0] for words in grammar.spell(outline)]
+        first = [s for s, slot in enumerate(speaks) if slot == "who"]
+        assert not shown[b, : first[0]].any() and not shown[b, len(speaks) :].any()
+        for part, start in zip(outline.takes[0].parts, first, strict=True):
+            slots = ["who", "kind", "color", "size", "motion", "then", "speed", "x", "y"]
+            assert speaks[start : start + 9] == slots
+            marked = [slots[s] for s in range(9) if shown[b, start + s].any()]
+            assert marked == ["who", "kind", "color", "size", "x", "y"]
+            ((row, column),) = np.argwhere(shown[b, start])
+            for at, k in ((int(part.x), column), (int(part.y), row)):
+                assert k == min(at // (32 // GRIDS), GRIDS - 1)
 
 
 def test_a_picture_among_others_leaves_them_blank() -> None:

@@ -139,7 +139,7 @@ def pointed(prompt: str, places: dict[int, float], outline: Outline = CIRCLE) ->
 def test_spans_are_whole_words_and_whole_signs(prompt: str, places: dict, words: str) -> None:
     got = pointed(prompt, places)
     assert set(got.values()) == {words}
-    assert got.keys() == stated(CIRCLE).keys()  # and nothing else has a span
+    assert got.keys() == {*stated(CIRCLE), "takes/0/who/0"}  # and nothing else has a span
 
 
 def test_every_slot_has_its_own_span() -> None:
@@ -151,6 +151,7 @@ def test_every_slot_has_its_own_span() -> None:
         weights_SM[s, at.get(path, 3)] = 1
     got = {s.slot: prompt[s.start : s.end] for s in point(prompt, outline, weights_SM)}
     assert got == {  # what points behind the prompt points at nothing
+        "takes/0/who/0": "circle",
         "looks/0/kind": "circle", "looks/0/color": "a red", "takes/0/parts/0/motion": "right",
     }  # fmt: skip
 

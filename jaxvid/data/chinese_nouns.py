@@ -26,20 +26,27 @@ class Cast:
         self.acting: int | None = None  # the last subject of this shot
         self.beside: int | None = None  # what was last said beside it
         self.words: dict[tuple[int, str], str] = {}
+        self.shot = 0  # the one that is being said
 
     def cut(self, *, alone: bool) -> None:
         """A new shot begins; 它 stays clear where the last one showed a look ``alone``."""
+        self.shot += 1
         self.acting = None
         self.it = self.it if alone else None
+
+    def named_by(self, ns: Looks, said: list[Piece]) -> list[Piece]:
+        """The words, which state that these looks are in the shot."""
+        slots = tuple(f"takes/{self.shot}/who/{n}" for n in ns)
+        return [Piece(piece.text, (*piece.slots, *slots)) for piece in said]
 
     def subject(self, n: int, *, bare: bool = True) -> list[Piece]:
         """A look as a subject; not ``bare``: with a measure word where new, and no pronoun."""
         if n >= self.named:
             out = self.new((n,), bare=bare)
         elif bare and n == self.it and (n == self.acting or self.draw.chance(0.7)):
-            out = [Piece("它")]
+            out = self.named_by((n,), [Piece("它")])
         elif self.named == 2 and self.acting == 1 - n and self.draw.chance(0.3):
-            out = [Piece("另一个")]
+            out = self.named_by((n,), [Piece("另一个")])
         else:
             out = self.refer(n)
         self.turn(n)
@@ -55,13 +62,14 @@ class Cast:
         if n >= self.named:
             return self.new((n,))
         if again or (n == self.before and self.draw.chance(0.6)):
-            return [Piece("它")]
+            return self.named_by((n,), [Piece("它")])
         return self.refer(n)
 
     def both(self, a: int, b: int) -> list[Piece]:
         """Two looks joined."""
         if max(a, b) < self.named == 2 and self.draw.chance(0.4):
-            return [Piece(self.draw.pick(("它们", "它们俩", "这两个图形")))]
+            they = Piece(self.draw.pick(("它们", "它们俩", "这两个图形")))
+            return self.named_by((a, b), [they])
         first = self.subject(a, bare=False)
         out = [*first, Piece(self.draw.pick("和和与跟")), *self.subject(b, bare=False)]
         self.it = self.acting = None
@@ -135,7 +143,7 @@ class Cast:
         phrase = self.phrase(ns, ATTRIBUTES, says=True)
         self.words |= {(n, s): t for (m, s), t in self.words.items() if m == ns[0] for n in ns[1:]}
         self.named += len(ns)
-        return [*out, *before, *phrase]
+        return [*self.named_by(ns, out), *before, *self.named_by(ns, phrase)]
 
     def after(self, n: int, comma: Piece) -> list[Piece]:
         """The first mention with the adjectives behind the noun."""
@@ -153,7 +161,7 @@ class Cast:
         out = [Piece(self.count((n,))[0]), *self.phrase((n,), ("kind",), says=True)]
         self.named += 1
         self.turn(n)
-        return out
+        return self.named_by((n,), out)
 
     def left(self, n: int) -> list[list[Piece]]:
         """Clauses on the colour and the size of a look."""
@@ -169,6 +177,10 @@ class Cast:
 
     def refer(self, n: int) -> list[Piece]:
         """A known look by what sets it apart from the other known ones."""
+        return self.named_by((n,), self.apart(n))
+
+    def apart(self, n: int) -> list[Piece]:
+        """The words for that."""
         others = [look for m, look in enumerate(self.looks[: self.named]) if m != n]
         if not others:
             return self.told(n, self.draw.pick((("kind",), ("kind",), ("color", "kind"))))

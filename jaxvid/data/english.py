@@ -57,7 +57,7 @@ class _Teller(Notes):
 
     def take(self, i: int) -> Phrase:
         """A take, with what leads to it."""
-        pictured = self.picture and i == 0
+        pictured, self.now = self.picture and i == 0, i
         self.placed = set(self.known) if pictured else set()
         self.topic = self.topic if len(self.known) == 1 else None
         lead, mode = self.lead(i)

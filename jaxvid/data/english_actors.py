@@ -58,7 +58,8 @@ class Actors(Phrases):
         said: Phrase = ["there is"] if mode.kind == "clause" else []
         said += [*self.mention(part.who, pronoun=False), *self.place(i, 0), *self.ending]
         self.ending, self.topic = [], part.who
-        return [*said, ".", "it", *self.act(i, (0,), FINITE)] if acts(part) else said
+        it = self.named(["it"], part.who)
+        return [*said, ".", *it, *self.act(i, (0,), FINITE)] if acts(part) else said
 
     def fronted(self, i: int, mode: Mode) -> Phrase:
         """ "on the left, a red circle moves up" """
@@ -73,7 +74,7 @@ class Actors(Phrases):
         if participle is None:
             return self.clause(i, 0, mode)
         there = "there is" if mode.kind == "clause" else ""
-        article, *noun = self.introduce(part.who)
+        article, *noun = self.mention(part.who)
         if article == "something":
             return [there, article, *noun, *self.place(i, 0), *self.act(i, (0,), ING)]
         doing = Piece(participle, self.paths(i, (0,), "motion"))
@@ -119,7 +120,8 @@ class Actors(Phrases):
         subject = self.mention(part.who, pronoun=False)
         self.topic, place = part.who, self.place(i, 0)
         is_there = self.pick(("is", "is", "sits", "can be seen"))
-        return [*subject, is_there, *place, *self.ended(), ".", "it", *self.act(i, (0,), FINITE)]
+        it = self.named(["it"], part.who)
+        return [*subject, is_there, *place, *self.ended(), ".", *it, *self.act(i, (0,), FINITE)]
 
     # Two actors
 
@@ -134,7 +136,7 @@ class Actors(Phrases):
             subject, both = self.couple(i), ""
         elif sorted(self.known) == [a, b] == [0, 1] and mode.kind != "noun":
             they = ("both of them", "they") if mode.kind == "clause" else ("both of them", "them")
-            subject, both = [self.pick(they)], ""
+            subject, both = self.named([self.pick(they)], a, b), ""
         else:
             subject = [*self.mention(a, pronoun=False), "and", *self.mention(b, pronoun=False)]
         comma = "," if both and mode is ING else ""
@@ -187,7 +189,7 @@ class Actors(Phrases):
         names: list[Phrase] = []
         if self.alike(i) and not relation and not self.located(i):
             said = ["there are" if there else "", *self.couple(i)]
-            names = [["one"], ["the other"]]
+            names = [self.named(["one"], a.who), self.named(["the other"], b.who)]
         else:
             first = [*self.mention(a.who, pronoun=False), *self.place(i, 0)]
             second, place = self.mention(b.who, pronoun=False), self.place(i, 1)
@@ -239,7 +241,8 @@ class Actors(Phrases):
     def inverted(self, i: int, mode: Mode) -> Phrase:
         """ "a red circle moves up, and in front of it a blue star shrinks" """
         said = self.clause(i, 0, mode)
-        relation = [*self.relation(i, inverse=True), "it"]
+        it = self.named(["it"], self.takes[i].parts[0].who)
+        relation = [*self.relation(i, inverse=True), *it]
         if acts(self.takes[i].parts[1]):
             return [*said, ",", "and", *relation, *self.clause(i, 1, mode)]
         b = self.takes[i].parts[1]
@@ -286,12 +289,17 @@ class Actors(Phrases):
             return self.listed(i, mode)
         kinds = [self.word(n, "kind") for n in (a.who, b.who)]
         said: Phrase = [self.pick(("there are", "we see", "here are"))]
-        said += ["a", kinds[0], *self.place(i, 0), *(self.relation(i) or ["and"])]
-        said += ["a", kinds[1], *self.place(i, 1), "."]
+        said += [
+            *self.named(["a", kinds[0]], a.who),
+            *self.place(i, 0),
+            *(self.relation(i) or ["and"]),
+        ]
+        said += [*self.named(["a", kinds[1]], b.who), *self.place(i, 1), "."]
         for n, kind, joint in ((a.who, kinds[0], ("",)), (b.who, kinds[1], (",", ", and"))):
             size, color = self.word(n, "size"), self.word(n, "color")
             linked = "and" if size and color else ""
-            said += [*split(self.pick(joint)), "the", kind, "is", size, linked, color]
+            noun = self.named(["the", kind], n)
+            said += [*split(self.pick(joint)), *noun, "is", size, linked, color]
         self.known += [a.who, b.who]
         self.topic = None
         for n in (0, 1):

@@ -55,7 +55,8 @@ class Notes(Actors):
         look, draw = self.looks[part.who], self.draw
         size, color, kind = (self.word(part.who, a) for a in ("size", "color", "kind"))
         keep = bool(size and color) and draw.chance(0.5)
-        noun = ["a", size if keep else "", kind]
+        noun = self.named(["a", size if keep else "", kind], part.who)
+        it = self.named(["it"], part.who)
         said = ["" if keep else size, "and" if size and color and not keep else "", color]
         self.known.append(part.who)
         self.topic = part.who
@@ -69,9 +70,9 @@ class Notes(Actors):
         if not plain and not place and draw.chance(0.4):
             first += [",", "which is", *said]
         elif not plain:
-            first += [".", "it is", *said]
+            first += [".", *it, "is", *said]
         if acts(part):
-            first += [".", "it", *self.act(i, (0,), FINITE)]
+            first += [".", *it, *self.act(i, (0,), FINITE)]
         return self.strung([*self.sentences_of(i, first)], ".")
 
     def headed(self, i: int) -> Phrase:
@@ -80,7 +81,8 @@ class Notes(Actors):
         first = [*self.mention(part.who, pronoun=False), *self.place(i, 0)]
         self.topic = part.who
         if acts(part):
-            first += [self.draw.pick((":", "-", "...")), "it", *self.act(i, (0,), FINITE)]
+            it = self.named(["it"], part.who)
+            first += [self.draw.pick((":", "-", "...")), *it, *self.act(i, (0,), FINITE)]
         return self.strung([*self.sentences_of(i, first)], ".")
 
     def sentences_of(self, i: int, actor: Phrase) -> list[Phrase]:

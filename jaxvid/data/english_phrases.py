@@ -73,6 +73,7 @@ class Phrases:
         self.known = [part.who for part in self.takes[0].parts] if picture else []
         self.topic: int | None = None  # whom "it" would mean
         self.placed: set[int] = set()  # the looks whose place in this take has been said
+        self.now = 0  # the take that is being said
         self.bare = False  # without articles
 
     def pick(self, options: Sequence[T]) -> T:
@@ -99,7 +100,13 @@ class Phrases:
 
     def mention(self, n: int, *, pronoun: bool = True) -> Phrase:
         """A look by all that is stated of it, or, once it is known, by what tells it apart."""
-        return self.refer(n, pronoun) if n in self.known else self.introduce(n)
+        return self.named(self.refer(n, pronoun) if n in self.known else self.introduce(n), n)
+
+    def named(self, said: Phrase, *looks: int) -> Phrase:
+        """The words, which state that these looks are in the take."""
+        slots = tuple(f"takes/{self.now}/who/{n}" for n in looks)
+        pieces = (Piece(word) if isinstance(word, str) else word for word in said)
+        return [Piece(p.text, (*p.slots, *slots)) if p.text.strip(",") else p.text for p in pieces]
 
     def introduce(self, n: int) -> Phrase:
         """ "a small red circle" """
@@ -164,7 +171,7 @@ class Phrases:
         self.known += [first, second]
         said = [self.word(first, attribute, also=(second,)) for attribute in ATTRIBUTES]
         self.lend(first, second)
-        return [self.pick(words.PAIRS), *said]
+        return self.named([self.pick(words.PAIRS), *said], first, second)
 
     def lend(self, n: int, m: int) -> None:
         """Has look m called by the words for look n, which is stated alike."""

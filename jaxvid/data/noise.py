@@ -34,8 +34,9 @@ def mix(
     said = dict(slots(outline))
     options: dict[int, tuple[str, ...]] = {}
     for n, piece in enumerate(pieces):
-        names = {path.rpartition("/")[2] for path in piece.slots}
-        values = {said[path] for path in piece.slots}
+        paths = [path for path in piece.slots if path in said]  # not who is named
+        names = {path.rpartition("/")[2] for path in paths}
+        values = {said[path] for path in paths}
         if len(names) == len(values) == 1:
             (name,), (value,) = names, values
             options[n] = words.get(name, {}).get(value, ())

@@ -10,8 +10,8 @@ from jaxvid.data import scenes, tokenizer
 from jaxvid.data.pieces import Span, Wording
 from jaxvid.data.source import Split
 from jaxvid.data.stories import story
-from jaxvid.models.planner import PICTURE, STRIDE
-from jaxvid.outline import Outline
+from jaxvid.models.prompt import GRIDS, PICTURE, STRIDE
+from jaxvid.outline import GRID, Outline
 from jaxvid.typing import HostBatch
 
 Example = tuple[Wording, Outline, np.ndarray | None]
@@ -72,18 +72,21 @@ class PromptSource:
 def collate(examples: Sequence[Example], *, text_length: int, tokens: int) -> HostBatch:
     """``text`` int32 (B,L), ``tokens`` int32 (B,S), ``spans`` bool (B,S,M), ``image`` uint8.
 
-    ``spans``: the places of the prompt (four bytes each) that state what a token says. ``image``:
-    (B,PICTURE,PICTURE,3), zero for an example without one; (B,0,0,3) where none has one.
+    ``spans``: the places of the prompt (four bytes each) that state what a token says, then, where
+    there is an image, its places that show it. ``image``: (B,PICTURE,PICTURE,3), zero for an
+    example without one; (B,0,0,3) where none has one.
     """
     side = PICTURE if any(picture is not None for *_, picture in examples) else 0
     blank = np.zeros((side, side, 3), np.uint8)
+    spans = [_spans(w, outline, tokens, text_length // STRIDE) for w, outline, _ in examples]
+    if side:
+        shown = [_shown(None if p is None else outline, tokens) for _, outline, p in examples]
+        spans = [np.concatenate(pair, axis=1) for pair in zip(spans, shown, strict=True)]
     return {
         "text": np.stack([tokenizer.encode(w.text, text_length) for w, _, _ in examples]),
         "image": np.stack([blank if p is None else p for *_, p in examples]),
         "tokens": np.stack([grammar.encode(outline)[:tokens] for _, outline, _ in examples]),
-        "spans": np.stack(
-            [_spans(w, outline, tokens, text_length // STRIDE) for w, outline, _ in examples]
-        ),
+        "spans": np.stack(spans),
     }
 
 
@@ -97,4 +100,21 @@ def _spans(wording: Wording, outline: Outline, tokens: int, places: int) -> np.n
         for span in spans.get(path, ()):
             first, last = (len(wording.text[:at].encode()) for at in (span.start, span.end))
             marks[s, first // STRIDE : (last - 1) // STRIDE + 1] = True
+    return marks
+
+
+def _shown(outline: Outline | None, tokens: int) -> np.ndarray:
+    """bool (S,I): in which part of the picture the centre is of whom a token speaks."""
+    marks = np.zeros((tokens, GRIDS * GRIDS), bool)
+    if outline is None:
+        return marks
+    parts = iter(outline.takes[0].parts)
+    places: list[int] = []
+    for s, (slot, _, _) in enumerate(grammar.spell(outline)[: grammar.SHORT]):
+        if slot == "who":
+            part = next(parts)
+            at = [min(int(k) * GRIDS // GRID, GRIDS - 1) for k in (part.y, part.x) if k.isdigit()]
+            places = [at[0] * GRIDS + at[1]] if len(at) == 2 else []
+        if slot in ("who", *grammar.LOOK, "x", "y"):
+            marks[s, places] = True
     return marks

@@ -1,0 +1,155 @@
+"""What the planner reads: bytes of a prompt, and a picture beside it, as features of places.
+
+Further letters: M places of the encoded prompt, I of them of the picture.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.linen.initializers import normal
+
+from jaxvid.models.blocks import rms_norm
+from jaxvid.ops.attention import attention
+
+Pair = tuple[jax.Array, jax.Array]  # keys and values, each (B,S,K,A)
+Dense = Callable[..., nn.Dense]  # makes linear layers
+BYTES = 257  # 256 byte values after the padding id 0
+STRIDE = 4  # bytes a place of the encoded prompt
+PICTURE = 64  # pixels of the picture that is read, height and width
+GRIDS = 4  # places of the picture along each side
+
+
+class Heads(nn.Module):
+    """Multi-head attention with normalised queries and keys, its memory projected apart."""
+
+    width: int
+    heads: int
+    dense: Dense = nn.Dense
+
+    def setup(self) -> None:
+        self.query = self.dense(self.width, use_bias=False)
+        self.pair = self.dense(2 * self.width, use_bias=False)
+        self.out = self.dense(self.width)
+        self.gain = self.param("gain", nn.initializers.constant(2.0), (self.heads, 1))
+
+    def memory(self, x_BSD: jax.Array) -> Pair:
+        """Keys and values of what is attended to."""
+        pair = self.pair(x_BSD).reshape(*x_BSD.shape[:-1], 2, self.heads, -1)
+        return rms_norm(pair[..., 0, :, :]), pair[..., 1, :, :]
+
+    def __call__(self, x_BLD: jax.Array, memory: Pair, **limits: Any) -> jax.Array:
+        """``limits``: which keys each query reads, as ``ops.attention`` takes them."""
+        query_BLKA = self.query(x_BLD).reshape(*x_BLD.shape[:-1], self.heads, -1)
+        read = attention(rms_norm(query_BLKA) * self.gain, *memory, **limits)
+        return self.out(read.reshape(x_BLD.shape))
+
+
+class FeedForward(nn.Module):
+    """W2 gelu(W1 norm(x)) with a hidden width of 4 D."""
+
+    dense: Dense = nn.Dense
+
+    @nn.compact
+    def __call__(self, x_BLD: jax.Array) -> jax.Array:
+        D = x_BLD.shape[-1]
+        return self.dense(D, name="down")(nn.gelu(self.dense(4 * D, name="up")(rms_norm(x_BLD))))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention half of whose heads look back and half ahead, then a feed-forward.
+
+    What is said first and what is behind what are then one step away, without distances to learn.
+    With this, and places shared by the slots of both actors, 1,000 steps did better than 1,500
+    without (prompts of two actors wholly right: 83 % against 73 %). ``way`` (K,M,M) says which
+    head may look where.
+    """
+
+    width: int
+    heads: int
+    dense: Dense = nn.Dense
+
+    @nn.compact
+    def __call__(self, x_BMD: jax.Array, mask_BM: jax.Array, way_KMM: jax.Array) -> jax.Array:
+        attend = Heads(self.width, self.heads, self.dense, name="attend")
+        h = rms_norm(x_BMD)
+        x_BMD = x_BMD + attend(h, attend.memory(h), mask=mask_BM[:, None, None, :] & way_KMM)
+        return x_BMD + FeedForward(self.dense, name="feed")(x_BMD)
+
+
+class PromptEncoder(nn.Module):
+    """(B,L) ids and a picture -> features (B,M,width), and where there is something, bool (B,M).
+
+    The first L / 4 places are those of the text, the last I = GRIDS² those of the picture; there
+    are none of it where no example of the batch has one (an image without pixels). Two
+    strided convolutions see 13 bytes (a word, four Chinese characters), a third joins the words of
+    a phrase, attention the rest. L must be divisible by 4 and at most ``text_length``.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    byte_width: int
+    text_length: int
+    dense: Dense = nn.Dense
+
+    @nn.compact
+    def __call__(self, text_BL: jax.Array, image_BHWC: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x = nn.Embed(BYTES, self.byte_width, embedding_init=normal(1.0), name="embed")(text_BL)
+        x = x * (text_BL > 0)[..., None]
+        x = nn.gelu(nn.Conv(self.width, (5,), strides=2, name="conv0")(x))
+        x = x * _any_text(text_BL, STRIDE // 2)[..., None]
+        x = nn.Conv(self.width, (5,), strides=2, name="conv1")(x)
+        mask_BM = _any_text(text_BL, STRIDE)
+        # Padding is zero before every convolution: its length must not matter.
+        place_MD = self.param("place", normal(0.02), (self.text_length // STRIDE, self.width))
+        x = (x + place_MD[: x.shape[1]]) * mask_BM[..., None]
+        x = x + nn.Conv(self.width, (5,), name="phrase")(nn.gelu(rms_norm(x)))
+        text = x.shape[1]
+        if image_BHWC.size:
+            seen_BID, there_BI = Picture(self.width, name="picture")(image_BHWC)
+            x, mask_BM = jnp.concatenate([x, seen_BID], 1), jnp.concatenate([mask_BM, there_BI], 1)
+        way_KMM = self._ways(text, x.shape[1])
+        for i in range(self.layers):
+            layer = EncoderLayer(self.width, self.heads, self.dense, name=f"layer{i}")
+            x = layer(x, mask_BM, way_KMM)
+        return rms_norm(x), mask_BM
+
+    def _ways(self, text: int, places: int) -> jax.Array:
+        """Which head may look where: half back, half ahead in the text, all at the picture."""
+        back_MM = np.tri(places, dtype=bool)
+        free_MM = np.ones((places, places), bool)
+        free_MM[:text, :text] = False
+        looks_back_K11 = (np.arange(self.heads) < self.heads // 2)[:, None, None]
+        return jnp.asarray(np.where(looks_back_K11, back_MM, back_MM.T) | free_MM)
+
+
+class Picture(nn.Module):
+    """uint8 (B,PICTURE,PICTURE,3) -> features (B,I,width) and whether there is a picture (B,I).
+
+    A picture that is zero everywhere is none. Four strided convolutions, then a place for each
+    16 x 16 pixels, which learns where it is and what can be seen there.
+    """
+
+    width: int
+
+    @nn.compact
+    def __call__(self, image_BHWC: jax.Array) -> tuple[jax.Array, jax.Array]:
+        there_B = image_BHWC.max(axis=(1, 2, 3)) > 0
+        x = image_BHWC.astype(jnp.float32) / 127.5 - 1.0
+        for i, width in enumerate((24, 48, 96, self.width)):
+            x = nn.Conv(width, (4, 4), strides=2, name=f"conv{i}")(x)
+            x = x + nn.Conv(width, (3, 3), name=f"mix{i}")(nn.gelu(rms_norm(x))) if i else x
+            x = nn.gelu(rms_norm(x))
+        x = nn.Dense(self.width, name="out")(x.reshape(len(x), GRIDS * GRIDS, self.width))
+        x = x + self.param("place", normal(0.5), x.shape[1:])
+        there_BI = jnp.broadcast_to(there_B[:, None], x.shape[:2])
+        return x * there_BI[..., None], there_BI
+
+
+def _any_text(text_BL: jax.Array, stride: int) -> jax.Array:
+    """Which runs of ``stride`` bytes hold text, bool (B, L / stride)."""
+    return jnp.any((text_BL > 0).reshape(text_BL.shape[0], -1, stride), axis=-1)
