@@ -38,15 +38,14 @@ def quickstart_planner() -> PlannerRun:
 def story_planner() -> PlannerRun:
     """The planner that comes with jaxvid: stories of up to three shots as people write them.
 
-    About 27 minutes on two CPU cores; 20 with ``--train.steps 2400``, a few points below. Figures
-    of both in the README (2026-11-24, one seed).
+    20 minutes on two idle CPU cores; figures in the README (2026-11-26, one seed).
     """
     return PlannerRun(
         data=DataConfig(source="stories", text_length=256),
         planner=PlannerConfig(width=128, encoder_layers=2, decoder_layers=2),
         compute=PrecisionConfig(dtype="bfloat16"),
         optim=OptimConfig(kind="muon", lr=1e-2, warmup=50, final=0.02),
-        train=TrainConfig(steps=3200, batch_size=64, checkpoint_every=500, log_every=50),
+        train=TrainConfig(steps=2300, batch_size=64, checkpoint_every=500, log_every=50),
     )
 
 

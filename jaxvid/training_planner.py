@@ -26,7 +26,7 @@ from jaxvid.training import check_run, open_run, read_run
 from jaxvid.typing import HostBatch, Params, UserError
 
 SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
-KINDS: tuple[Kind, ...] = ("short", "long", "pictured", "long", "long")  # of batches, by turns
+KINDS: tuple[Kind, ...] = ("short", "pictured", "long", "pictured", "long")  # of batches, by turns
 
 
 def build_planner(run: PlannerRun) -> tuple[Planner, PlannerState]:

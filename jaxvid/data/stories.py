@@ -27,9 +27,6 @@ SPLITS: tuple[Split, ...] = ("train", "test", "heldout")
 Combination = tuple[str, str, str]  # kind, colour, motion
 WORDERS = {"en": english, "zh": chinese}
 
-# Of training alone: shares of takes with two parts, of second motions, of motions towards the other
-# part. What is rare is learnt last.
-RICH = (0.6, 0.3, 0.45)
 _HELDOUT = 10  # one combination in so many is held out
 _TRIES = 8  # wordings, until one is short enough
 
@@ -139,7 +136,7 @@ def _imagined(draw: Draw, split: Split, takes: int) -> Outline:
 
 def _take(draw: Draw, split: Split, looks: list[Look], i: int, takes: int) -> Take:
     """A take; adds the looks that it brings to ``looks``."""
-    count = 2 if draw.chance(RICH[0] if split == "train" else 0.4) else 1
+    count = 2 if draw.chance(0.4) else 1
     who: list[int] = []
     twins = count == 2 and len(looks) + 2 <= MAX_LOOKS and draw.chance(0.15)
     combos = combinations(split)
@@ -159,7 +156,7 @@ def _take(draw: Draw, split: Split, looks: list[Look], i: int, takes: int) -> Ta
         else:
             continue
         motions.append(motion)
-    parts = [_part(draw, split, n, m, takes) for n, m in zip(who, motions, strict=True)]
+    parts = [_part(draw, n, motion, takes) for n, motion in zip(who, motions, strict=True)]
     if twins and len(parts) == 2:
         parts[1] = dataclasses.replace(parts[0], who=parts[1].who)
     if any(looks.count(looks[n]) > 1 for n in who) and not twins:
@@ -167,7 +164,7 @@ def _take(draw: Draw, split: Split, looks: list[Look], i: int, takes: int) -> Ta
         parts = parts[:1] if looks.count(looks[who[0]]) == 1 else parts
     between = {"depth": ANY, "side": ANY}
     if len(parts) == 2 and not twins:
-        parts, between = _relate(draw, split, parts)
+        parts, between = _relate(draw, parts)
     tone, pattern = _background(draw, 0.55 if i == 0 else 0.3)
     camera = draw.pick(VALUES["camera"][1:]) if draw.chance(0.13) else "still"
     link = draw.pick(("cut", "cut", "cut", "fade", "fade", "wipe", "wipe"))
@@ -192,10 +189,10 @@ def _look(draw: Draw, kind: str, color: str, others: Sequence[Look]) -> Look:
     return look
 
 
-def _part(draw: Draw, split: Split, who: int, motion: str, takes: int) -> Part:
+def _part(draw: Draw, who: int, motion: str, takes: int) -> Part:
     motion = ANY if draw.chance(0.06) else motion
     then = "none"
-    if draw.chance(RICH[1] if split == "train" else 0.28 if takes == 1 else 0.1):
+    if draw.chance(0.28 if takes == 1 else 0.1):
         others = [m for m in MOTIONS if m != motion]
         then = draw.pick(("still", "gone")) if draw.chance(0.35) else draw.pick(others)
         then = "gone" if then == motion or motion == ANY else then
@@ -211,10 +208,10 @@ def _part(draw: Draw, split: Split, who: int, motion: str, takes: int) -> Part:
     return Part(who, motion, then, speed, x, y)
 
 
-def _relate(draw: Draw, split: Split, parts: list[Part]) -> tuple[list[Part], dict[str, str]]:
+def _relate(draw: Draw, parts: list[Part]) -> tuple[list[Part], dict[str, str]]:
     """Relations between two parts, often none."""
     between = {"depth": ANY, "side": ANY}
-    if draw.chance(RICH[2] if split == "train" else 0.22):
+    if draw.chance(0.22):
         n, way = int(draw.chance(0.3)), draw.pick((*TO, TO[0]))
         other = way if draw.chance(0.2) else "still" if draw.chance(0.6) else ANY
         parts[n] = dataclasses.replace(parts[n], motion=way, x=ANY, y=ANY)
