@@ -16,7 +16,7 @@ from jaxvid.io.checkpoint import tree_digest
 from jaxvid.lint import lint
 from jaxvid.losses.tokens import exact, log_probs
 from jaxvid.models.planner import Planner, sample
-from jaxvid.models.prompt import PICTURE, STRIDE
+from jaxvid.models.prompt import GRIDS, PICTURE, STRIDE
 from jaxvid.ops.automaton import states
 from jaxvid.optim import make_optimizer
 from jaxvid.parallel import compile_step, make_mesh, place_batch, replicate
@@ -26,6 +26,7 @@ from jaxvid.steps.planner import make_planner_step
 from jaxvid.typing import UserError
 
 B, S, L = 16, grammar.SHORT, 160
+M = L // STRIDE  # places of the text
 MODEL = Planner(width=32, decoder_layers=2, heads=4, byte_width=16, text_length=256)
 SMALL = Planner(width=16, heads=2, byte_width=8, text_length=256)
 SOURCE = PromptSource("train", seed=1)
@@ -83,12 +84,14 @@ def written(batch, params) -> tuple[jax.Array, jax.Array]:
 def test_shapes(batch, written):
     logits, weights = written
     assert logits.shape == (B, S, grammar.VOCABULARY) and logits.dtype == jnp.float32
-    assert weights.shape == (B, S, L // STRIDE) and weights.dtype == jnp.float32
+    assert weights.shape == (B, S, M + GRIDS * GRIDS) and weights.dtype == jnp.float32
     assert bool(jnp.isfinite(logits).all())
 
 
-def test_the_pointer_is_a_distribution_over_the_text_alone(batch, written):
-    weights = np.exp(written[1])
+def test_the_pointers_are_distributions_over_the_text_and_over_the_picture(batch, written):
+    weights, seen = np.split(np.exp(written[1]), [M], axis=-1)
+    np.testing.assert_allclose(seen.sum(-1), 1, atol=1e-5)
+    assert (seen.std(-1)[SEEN] > 0).all()  # where there is one, else they mean nothing
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
     there = np.asarray(batch["text"]).reshape(B, -1, STRIDE).any(-1)
     assert (weights[np.broadcast_to(~there[:, None], weights.shape)] == 0).all()
@@ -148,8 +151,11 @@ def test_the_padding_of_the_prompt_does_not_matter(batch, params, written):
     assert long["text"].shape == (B, 256)
     logits, weights = apply({"params": params}, long["text"], long["image"], long["tokens"])
     np.testing.assert_allclose(logits, written[0], atol=1e-5)
-    np.testing.assert_allclose(np.exp(weights[..., : L // STRIDE]), np.exp(written[1]), atol=1e-5)
-    assert (np.exp(weights[..., L // STRIDE :]) == 0).all()
+    text, none, seen = np.split(np.exp(weights), [M, 256 // STRIDE], axis=-1)
+    asked = np.split(np.exp(written[1]), [M], axis=-1)
+    np.testing.assert_allclose(text, asked[0], atol=1e-5)
+    np.testing.assert_allclose(seen, asked[1], atol=1e-5)
+    assert (none == 0).all()
 
 
 def test_pictures_are_read_where_there_are_some(batch, params, written):
@@ -166,7 +172,8 @@ def test_pictures_are_read_where_there_are_some(batch, params, written):
 def test_a_batch_without_pictures_has_no_pixels(batch, params, written):
     image = jnp.zeros((B, 0, 0, 3), jnp.uint8)
     without = apply({"params": params}, batch["text"], image, batch["tokens"])
-    for got, wanted in zip(without, written, strict=True):
+    assert without[1].shape[-1] == M  # no place of a picture to point at
+    for got, wanted in zip(without, (written[0], written[1][..., :M]), strict=True):
         np.testing.assert_allclose(got[~SEEN], wanted[~SEEN], atol=1e-5)
         assert np.abs(np.asarray(got - wanted)[SEEN]).max((1, 2)).min() > 1e-3
 
@@ -245,7 +252,7 @@ def test_one_batch_is_learnt_by_heart():
     assert step._cache_size() == 1 and int(state.step) == 100
     first, last = history[0], history[-1]
     assert first.keys() == {"loss", "tokens", "pointing", "exact", "gradient", "skipped"}
-    assert first["loss"] == pytest.approx(first["tokens"] + 0.1 * first["pointing"], rel=1e-5)
+    assert first["loss"] == pytest.approx(first["tokens"] + 0.3 * first["pointing"], rel=1e-5)
     assert first["tokens"] > 1 and first["pointing"] > 1 and first["exact"] == 0
     assert last["tokens"] < 0.05 and last["pointing"] < 0.3 and last["exact"] > 0.9
     tokens = np.asarray(drawer(0.0, model=model)(state.params, *args[:2], key).tokens_BS)
