@@ -24,7 +24,7 @@ def rows(options: Options) -> Iterator[Row]:
         for mode in BARS:
             if harness.wanted(options, f"{name} {shape}", mode):
                 yield _row(options, shape, causal, name, mode)
-    for name in ("blocked", "chunked"):
+    for name in ("flash", "chunked"):
         if harness.wanted(options, f"{name} attention {LONG}", "memory"):
             yield _memory_row(options, name)
 

@@ -69,7 +69,7 @@ def tiled(*sizes: int) -> Callable[..., Any]:
     return lambda *x: module._tiled(*x, *[sizes] * 3)
 
 
-WAYS = {name: module.IMPLEMENTATIONS[name] for name in ("reference", "fused", "blocked")}
+WAYS = {name: module.IMPLEMENTATIONS[name] for name in ("reference", "fused", "blocked", "flash")}
 WAYS |= {"loops": tiled(4, 2, 2), "batched": tiled(4, 3, 0)}  # the latter: chunked
 L, S = 7, 8
 Q, K, V, GRAD = normal(2, L, 4, 32), normal(2, S, 2, 32), normal(2, S, 2, 32), normal(2, L, 4, 32)
@@ -112,6 +112,8 @@ def program(way: Callable[..., Any], options: dict[str, Any]) -> Callable[..., A
 @pytest.mark.parametrize("way", WAYS)
 def test_output_and_gradient_are_those_of_the_formula(way: str, case: str) -> None:
     options = CASES[case]
+    if way == "flash":  # takes neither
+        options = {key: x for key, x in options.items() if key not in ("mask", "bias")}
     expected = oracle(Q, K, V, GRAD, options)
     found = program(WAYS[way], options)(Q, K, V, GRAD)
     for name, value in found.items():
@@ -134,7 +136,7 @@ def test_the_output_alone_is_the_same(way: str) -> None:
 
 
 @pytest.mark.parametrize("features", [64, 128, 256])
-@pytest.mark.parametrize("way", ["blocked", "loops"])
+@pytest.mark.parametrize("way", ["blocked", "loops", "flash"])
 def test_heads_of_any_size_and_half_precision(way: str, features: int) -> None:
     dtype = jnp.bfloat16 if features == 64 else jnp.float32
     arrays = [jnp.asarray(normal(1, 5, 1, features), dtype) for _ in range(4)]
@@ -169,7 +171,7 @@ def test_a_long_sequence_in_memory_that_grows_with_its_length() -> None:
         np.testing.assert_allclose(out[:, row : row + 1], expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("way", ["reference", "fused"])
+@pytest.mark.parametrize("way", ["reference", "fused", "flash"])
 def test_what_is_differentiated_twice_is_right(way: str) -> None:
     """|∇_q (out · grad)|² along a direction, against differences of the formula's own gradient."""
     direction = [normal(*x.shape) for x in (Q, K, V)]
@@ -254,7 +256,10 @@ def test_none_takes_the_best_and_says_which(monkeypatch: pytest.MonkeyPatch) -> 
     short, long, huge = (4, 16, 4, 32), (1, 512, 4, 64), (1, 4096, 4, 64)
     assert best(short, short, platform="cpu", devices=1) == "fused"
     assert best((4096, 64, 4, 32), (4096, 64, 4, 32), platform="cpu", devices=1) == "reference"
-    assert best(long, long, platform="cpu", devices=1) == "blocked"
+    assert best(long, long, platform="cpu", devices=1) == "flash"
+    assert best(long, long, plain=False, platform="cpu", devices=1) == "blocked"
+    wide = (1, 4096, 8, 320)
+    assert best(wide, wide, platform="cpu", devices=1) == "blocked"
     assert best(long, long, platform="cpu", devices=8) == "reference"
     assert best(long, long, jnp.bfloat16, platform="gpu", devices=1) == "cudnn"
     assert best(huge, huge, platform="gpu", devices=1) == "chunked"
@@ -268,7 +273,8 @@ def test_none_takes_the_best_and_says_which(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     for x in (jnp.zeros(short), jnp.zeros(long)):
         attention(x, x, x)
-    assert taken == ["fused", "blocked"]
+    attention(x, x, x, bias=jnp.zeros((1, 1, 1, 512)))
+    assert taken == ["fused", "flash", "blocked"]
 
 
 def test_bad_input_is_refused_with_the_fix() -> None:
@@ -279,7 +285,8 @@ def test_bad_input_is_refused_with_the_fix() -> None:
         ("must be", q[:, :2], q, {}),
         ("give both", q, q, {"key_segments": jnp.zeros((1, 3), jnp.int32)}),
         ("key_segments too", q[:, :2], q[:, :2], {"segments": jnp.zeros((1, 3), jnp.int32)}),
-        ("use reference", q, q, {"implementation": "flash"}),
+        ("use reference", q, q, {"implementation": "flush"}),
+        ("takes no mask", q, q, {"implementation": "flash", "mask": jnp.ones((1, 1, 3, 3), bool)}),
         ("needs an NVIDIA GPU, and this program runs on cpu", q, q, {"implementation": "cudnn"}),
     ):
         with pytest.raises(UserError, match=fix):

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxvid.ops import tiled
+from jaxvid.ops import flash as flash_
+from jaxvid.ops import machine, tiled
 from jaxvid.ops.tiled import Limits, Plan, Plans
 from jaxvid.typing import UserError
 
@@ -66,7 +67,8 @@ def attention(
     extras = Extras(mask, bias, causal, segments, key_segments, _scale(scale, q_BLKA),
                     offset, length)  # fmt: skip
     extras = _checked(q_BLKA, k_BSKA, v_BSKA, extras)
-    name = implementation or best(q_BLKA.shape, k_BSKA.shape, q_BLKA.dtype)
+    plain = mask is None and bias is None and q_BLKA.shape[-1] == v_BSKA.shape[-1]
+    name = implementation or best(q_BLKA.shape, k_BSKA.shape, q_BLKA.dtype, plain=plain)
     if name not in IMPLEMENTATIONS:
         raise UserError(
             f"attention {name!r} is not known; use {', '.join(IMPLEMENTATIONS)} or None"
@@ -102,15 +104,16 @@ def best(
     k_shape: tuple[int, ...],
     dtype: Any = jnp.float32,
     *,
+    plain: bool = True,
     platform: str | None = None,
     devices: int | None = None,
 ) -> str:
     """The implementation that ``attention`` takes for these shapes if none is named.
 
-    CPU with one device (over several, a loop over examples would gather the batch): blocked for
-    sequences of 128 and more, fused for shorter ones where the logits of the whole call are few.
-    GPU: cudnn for half precision. Elsewhere: chunked where logits are too many to be kept. Else
-    reference.
+    ``plain``: without mask and bias, values as wide as keys. CPU with one device (over several, a
+    loop over examples would gather the batch): sequences of 128 and more flash where it is plain,
+    else blocked; fused for shorter ones where the logits of the whole call are few. GPU: cudnn for
+    half precision. Elsewhere: chunked where logits are too many to be kept. Else reference.
     """
     platform = platform or jax.default_backend()
     devices = devices or jax.device_count()
@@ -119,7 +122,7 @@ def best(
         if devices > 1:
             return "reference"
         if min(L, S) >= 128:
-            return "blocked"
+            return "flash" if plain and not _no_flash(q_shape[-1]) else "blocked"
         return "fused" if math.prod(q_shape[:-1]) * S <= FEW else "reference"
     if platform in ("gpu", "cuda") and not _refusal(q_shape[-1], dtype, platform):
         return "cudnn"
@@ -194,6 +197,38 @@ SHORT = (1024, 1024, 4)  # tile, block and heads of an iteration
 LONG, LONG_CAUSAL = ((2048, 512, 2), (1024, 512, 2)), ((1024, 256, 2), (1024, 256, 2))
 
 
+def flash(q: Array, k: Array, v: Array, extras: Extras) -> Array:
+    """Machine code made for this CPU (``ops.flash``): O(N) memory, no mask and no bias."""
+    if extras.mask is not None or extras.bias is not None or q.shape[-1] != v.shape[-1]:
+        why: str | None = "takes no mask, no bias and no values wider or narrower than keys"
+    else:
+        why = _no_flash(q.shape[-1], jax.default_backend())
+    if why:
+        raise UserError(f"attention 'flash' {why}; leave the implementation out")
+    lead, (L, S) = q.shape[:-3], (q.shape[-3], k.shape[-3])
+    B = math.prod(lead)
+    limit = jnp.full((*lead, L), S, jnp.int32)
+    if extras.causal:
+        limit = jnp.minimum(limit, jnp.asarray(extras.offset)[..., None] + jnp.arange(L) + 1)
+    if extras.length is not None:
+        limit = jnp.minimum(limit, jnp.asarray(extras.length)[..., None])
+    groups = [(extras.segments, L), (extras.key_segments, S)]
+    who = [jnp.zeros((*lead, n), jnp.int32) if x is None else jnp.broadcast_to(x, (*lead, n))
+           for x, n in groups]  # fmt: skip
+    who_BN = jnp.concatenate([limit, *who], axis=-1).astype(jnp.int32).reshape(B, 2 * L + S)
+    q_, k_, v_ = (x.astype(jnp.float32).reshape(B, *x.shape[-3:]) for x in (q, k, v))
+    return flash_.attend(extras.scale, q_, k_, v_, who_BN).reshape(q.shape).astype(q.dtype)
+
+
+def _no_flash(features: int, platform: str = "cpu") -> str | None:
+    """Why ``flash`` cannot be used, or None."""
+    if platform != "cpu":
+        return f"is for CPUs, and this program runs on {platform}"
+    if features > 256:
+        return f"needs a head size of at most 256, not {features}"
+    return machine.refusal()
+
+
 def chunked(q: Array, k: Array, v: Array, extras: Extras) -> Array:
     """All heads at once in tiles of 512, O(N) memory: for accelerators without a fused kernel."""
     return _tiled(q, k, v, extras, *[(512, 512, 0)] * 3)
@@ -223,6 +258,7 @@ def cudnn(q: Array, k: Array, v: Array, extras: Extras) -> Array:
 IMPLEMENTATIONS: dict[str, Callable[[Array, Array, Array, Extras], Array]] = {
     "reference": reference,
     "fused": fused,
+    "flash": flash,
     "blocked": blocked,
     "chunked": chunked,
     "cudnn": cudnn,

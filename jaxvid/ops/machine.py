@@ -1,0 +1,237 @@
+"""Programs for the CPU's vector units, built for the very CPU that runs them, called from XLA.
+
+For the few loops that XLA's CPU compiler makes badly. A program is written with ``Code`` and its
+``Value``s in Python, compiled by LLVM (llvmlite) when it is first needed, in a fraction of a second
+and without a C compiler, and called through XLA's foreign-function interface (``jax.ffi``; the
+layout of its structures is that of ``xla/ffi/api/c_api.h``, version 0.3), on XLA's own threads.
+"""
+
+import ctypes
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from jaxvid.ops.machine_code import Code, Value
+
+try:
+    from llvmlite import binding, ir
+except ImportError:  # a platform without it; callers ask ``refusal`` first
+    ir = None
+
+LINE = 16  # floats of a cache line
+
+
+@functools.cache
+def refusal() -> str | None:
+    """Why nothing can be built here, or None."""
+    if ir is None:
+        return "needs llvmlite, which is not installed; pip install llvmlite"
+    if ctypes.sizeof(ctypes.c_void_p) != 8 or not hasattr(ctypes.CDLL(None), "sched_yield"):
+        return "needs a 64-bit POSIX system"
+    return None
+
+
+def _target() -> Any:
+    """This CPU, for the compiler; an engine takes possession of the one it is made with."""
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    features = binding.get_host_cpu_features()
+    features["prefer-256-bit"] = False
+    return binding.Target.from_default_triple().create_target_machine(
+        cpu=binding.get_host_cpu_name(), features=features.flatten(), opt=3, jit=True
+    )
+
+
+def wide() -> bool:
+    """Whether vectors have 16 floats here, and not 8."""
+    return bool(binding.get_host_cpu_features().get("avx512f", False))
+
+
+class Program:
+    """Functions that are compiled together."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.lanes = name, 16 if wide() else 8
+        self.pointer, self.number, self.real = ir.PointerType(), ir.IntType(64), ir.FloatType()
+        self.vector = ir.VectorType(ir.FloatType(), self.lanes)
+        self.integer = ir.IntType(32)
+        self.integers = ir.VectorType(self.integer, self.lanes)
+        self.module = ir.Module(name)
+        self.module.triple = binding.get_default_triple()
+        self.module.data_layout = str(_target().target_data)
+
+    def function(
+        self, name: str, kinds: Sequence[Any], result: Any = None, seen: bool = False
+    ) -> Code:
+        """A function to be written, of this program alone unless ``seen`` from outside."""
+        function = ir.Function(
+            self.module, ir.FunctionType(result or ir.VoidType(), kinds), f"{self.name}_{name}"
+        )
+        function.linkage = "external" if seen else "internal"
+        for argument in function.args:
+            if isinstance(argument.type, ir.PointerType):
+                argument.add_attribute("noalias") if not seen else None
+        return Code(self, function)
+
+    def external(self, name: str, result: Any, kinds: Sequence[Any]) -> Any:
+        """A function of the C library, or LLVM's own."""
+        if name in self.module.globals:
+            return self.module.globals[name]
+        return ir.Function(self.module, ir.FunctionType(result, kinds), name)
+
+    def compiled(self) -> Any:
+        """The engine that holds the machine code; it must be kept."""
+        module = binding.parse_assembly(str(self.module))
+        module.verify()
+        target = _target()
+        tuning = binding.create_pipeline_tuning_options(speed_level=3)
+        builder = binding.create_pass_builder(target, tuning)
+        builder.getModulePassManager().run(module, builder)
+        engine = binding.create_mcjit_compiler(module, target)
+        engine.finalize_object()
+        return engine
+
+
+# XLA's side
+
+# Bytes of the structures of the interface
+EXTENSION, API, CONTEXT, ARGUMENTS, RESULTS = 8, 16, 24, 72, 112  # of a call
+DATA, DIMENSIONS = 24, 40  # of a buffer
+DESTROY, SCHEDULE, THREADS = 64, 136, 144  # of the table of functions
+VERSION = (0, 3)
+# Bytes of a job: the next item, items not yet done, threads that know it, items; then what it is of
+NEXT, LEFT, USERS, ITEMS, OPERANDS = 0, 8, 16, 24, 32
+
+
+def handler(
+    program: Program,
+    item: Any,
+    operands: int,
+    results: int,
+    sizes: Sequence[tuple[int, int]],
+    items: Callable[[Code, list[Value]], Value],
+    scratch: int,
+) -> None:
+    """Writes what XLA calls: ``item(job, i, scratch)`` for every i, on all of XLA's threads.
+
+    A job's operands are 64-bit words from OPERANDS on: the addresses of operands and results, then
+    the ``sizes``, pairs (operand, axis), of which ``items`` makes the number of items. Each thread
+    has ``scratch`` floats of its own. A thread that comes late finds no item; the last one to leave
+    frees the job, so the call never waits for a thread that has not begun.
+    """
+    pointer, number = program.pointer, program.number
+    malloc = program.external("malloc", pointer, [number])
+    free = program.external("free", ir.VoidType(), [pointer])
+    rest = program.external("sched_yield", ir.IntType(32), [])
+
+    work = program.function("work", [pointer])
+    (job,) = work.arguments
+    with work.when(work.word(job, NEXT) < work.word(job, ITEMS)):
+        whole = work.call(malloc, 4 * scratch + 4 * LINE)
+        away = Value(work, work.builder.ptrtoint(whole.raw, number))
+        start = work.at(whole, (work.whole(4 * LINE) - away % (4 * LINE)) // 4)
+        _until_taken(work, job, lambda i: work.call(item, job, i, start))
+        work.call(free, whole)
+    _leave(work, job, free)
+    work.give()
+
+    code = program.function("call", [pointer], pointer, seen=True)
+    (frame,) = code.arguments
+    null = Value(code, ir.Constant(pointer, None))
+    extension = code.word(frame, EXTENSION, pointer)
+    with code.when(Value(code, code.builder.icmp_unsigned("!=", extension.raw, null.raw))):
+        about = code.word(extension, 24, pointer)  # XLA asks what this is
+        for byte, part in zip((24, 28), VERSION, strict=True):
+            code.builder.store(ir.Constant(ir.IntType(32), part), code.at(about, byte // 4).raw)
+        code.give(null)
+    job = code.call(malloc, OPERANDS + 8 * (operands + results + len(sizes)))
+    given = [
+        code.word(code.word(frame, where, pointer), 8 * i, pointer)
+        for where, n in ((ARGUMENTS, operands), (RESULTS, results))
+        for i in range(n)
+    ]
+    words = [code.word(x, DATA, pointer) for x in given]
+    words += [code.word(code.word(given[i], DIMENSIONS, pointer), 8 * axis) for i, axis in sizes]
+    for i, word in enumerate(words):
+        code.set_word(word, job, OPERANDS + 8 * i)
+    n = items(code, words[operands + results :])
+    for byte, x in ((LEFT, n), (ITEMS, n), (NEXT, code.whole(0)), (USERS, code.whole(2))):
+        code.set_word(x, job, byte)
+    _schedule(code, frame, job, n, work.function)
+    code.call(work.function, job)
+    code.repeat(lambda: code.whole(0) < code.word(job, LEFT), lambda: code.call(rest))
+    _leave(code, job, free)
+    code.give(null)
+
+
+def _until_taken(code: Code, job: Value, body: Callable[[Value], Any]) -> None:
+    """``body(i)`` with the next item until none is left."""
+    taken: list[Value] = []
+
+    def more() -> Value:
+        taken.append(code.counted(job, NEXT, 1))
+        return taken[-1] < code.word(job, ITEMS)
+
+    def once() -> None:
+        body(taken[-1])
+        code.counted(job, LEFT, -1)
+
+    code.repeat(more, once)
+
+
+def _leave(code: Code, job: Value, free: Any) -> None:
+    with code.when(code.counted(job, USERS, -1) < 2):
+        code.call(free, job)
+
+
+def _schedule(code: Code, frame: Value, job: Value, items: Value, work: Any) -> None:
+    """Asks XLA's other threads to join, as many as there are items for."""
+    pointer, table = code.program.pointer, code.word(frame, API, code.program.pointer)
+    context = code.word(frame, CONTEXT, pointer)
+    signature = ir.FunctionType(pointer, [pointer])
+
+    def ask(byte: int, *words: Value) -> Value:
+        """A function of the interface, with a structure of its size, no extension and ``words``."""
+        arguments = code.words(2 + len(words))
+        start = (code.whole(16 + 8 * len(words)), code.whole(0))
+        for i, x in enumerate((*start, *words)):
+            code.set_word(x, arguments, 8 * i)
+        function = code.word(table, byte, signature.as_pointer())
+        return Value(code, code.builder.call(function.raw, [arguments.raw]))
+
+    threads = code.words(1)
+    code.set_word(code.whole(1), threads, 0)
+    ask(THREADS, context, threads)
+    others = code.least(code.word(threads, 0), items) - 1
+
+    def one(_: Value) -> None:
+        code.counted(job, USERS, 1)
+        error = ask(SCHEDULE, context, Value(code, work), job)
+        refused = code.builder.icmp_unsigned("!=", error.raw, ir.Constant(pointer, None))
+        with code.when(Value(code, refused)):
+            code.counted(job, USERS, -1)
+            ask(DESTROY, error)
+
+    code.each(others, one)
+
+
+_BUILT: dict[str, Any] = {}  # machine code by name; it must not be freed
+_BUILDING = threading.Lock()
+
+
+def register(name: str, build: Callable[[Program], None]) -> str:
+    """The name under which ``jax.ffi.ffi_call`` finds the program that ``build`` writes."""
+    with _BUILDING:
+        if name not in _BUILT:
+            program = Program(name)
+            build(program)
+            engine = program.compiled()
+            call = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(
+                engine.get_function_address(f"{name}_call")
+            )
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(call), platform="cpu")
+            _BUILT[name] = engine
+    return name
