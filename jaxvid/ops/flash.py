@@ -42,9 +42,8 @@ _read.defvjp(_read_forward, _read_backward)
 def _gradients(scale: float, grad: Any, grad_lse: Any, *kept: Any) -> Any:
     """Those of q, k and v; differentiated, what the formula gives."""
     q, k, v, who, out, lse = kept
-    inner = jnp.sum(grad * out, axis=-1).swapaxes(1, 2) - grad_lse
     shapes = [x.shape for x in (q, k, v)]
-    return _call(Backward, shapes, q, k, v, jnp.float32(scale), who, lse, inner, grad)
+    return _call(Backward, shapes, q, k, v, jnp.float32(scale), who, out, lse, grad, grad_lse)
 
 
 def _gradients_forward(scale: float, *given: Any) -> Any:

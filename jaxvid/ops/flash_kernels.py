@@ -268,12 +268,9 @@ class Forward(Kernel):
 
 
 class Backward(Kernel):
-    """(q, k, v, scale, who, log-sum-exp, inner (B,K,L), grad (B,L,K,A)) -> those of q, k, v.
+    """(q, k, v, scale, who, out, log-sum-exp, the gradients of these two) -> those of q, k, v."""
 
-    ``inner`` is the sum of grad x out over the features of a query.
-    """
-
-    inputs = ("q", "k", "v", "scale", "who", "lse", "inner", "grad")
+    inputs = ("q", "k", "v", "scale", "who", "out", "lse", "grad", "grad_lse")
     outputs = ("dq", "dk", "dv")
     queries, keys = 64, 512
 
@@ -344,9 +341,8 @@ class Backward(Kernel):
         self.turned(grad, step, rows, self.GT, 1.0)
         self.rows(q, step, rows, self.QR, self.queries)
         self.rows(grad, step, rows, self.GR, self.queries)
-        for name, to, factor in (("lse", self.lse, LOG2E), ("inner", self.inner, 1.0)):
-            line = code.at(self.to[name], (b * self.K + h) * self.L + row)
-            self.scaled(line, to, rows, factor)
+        line = (b * self.K + h) * self.L + row
+        self.means(code.at(self.to["out"], at), step, rows, line)
         code.call(self.logits, self.KR, self.QT, self.PT, padded, self.A)
         code.call(self.logits, self.VR, self.GT, self.DT, padded, self.A)
         code.each(seen, lambda t: self.probabilities(b, j, t))
@@ -365,11 +361,25 @@ class Backward(Kernel):
 
         code.each(rows, add)
 
-    def scaled(self, line: Value, to: Value, n: Value, factor: float) -> None:
-        """n numbers, and zeros beyond them."""
-        code = self.code
-        code.each(n, lambda r: code.store(code.load(line, r) * factor, to, r))
-        self.fill(0.0, to, self.queries, n)
+    def means(self, out: Value, step: Value, n: Value, line: Value) -> None:
+        """Log-sum-exp of n queries in powers of 2, and the mean gradient of their logits."""
+        code, W = self.code, self.program.lanes
+        self.rows(out, step, n, self.DQ, n)
+
+        def one(r: Value) -> None:
+            grad, out = code.at(self.GR, r * self.AP), code.at(self.DQ, r * self.AP)
+
+            def more(a: Value, sums: list[Value]) -> list[Value]:
+                return [code.fma(code.vector(grad, a), code.vector(out, a), sums[0])]
+
+            (sums,) = code.fold(self.AP, more, [code.spread(0.0)], step=W)
+            mean = code.total(sums) - code.load(self.to["grad_lse"], line + r)
+            code.store(mean, self.inner, r)
+            code.store(code.load(self.to["lse"], line + r) * LOG2E, self.lse, r)
+
+        code.each(n, one)
+        self.fill(0.0, self.lse, self.queries, n)
+        self.fill(0.0, self.inner, self.queries, n)
 
     def probabilities(self, b: Value, j: Value, t: Value) -> None:
         """Key t's logits to probabilities, their gradients to those of the logits."""

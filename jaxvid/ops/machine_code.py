@@ -131,6 +131,14 @@ class Code:
         vector = self.program.vector
         return self.call(self.program.external(name, vector, [vector] * 3), a, b, c)
 
+    def total(self, x: Value) -> Value:
+        """The sum of a vector's lanes, in whatever order."""
+        real = self.program.real
+        name = f"llvm.vector.reduce.fadd.v{self.lanes}f32"
+        function = self.program.external(name, real, [real, self.program.vector])
+        zero = ir.Constant(real, 0.0)
+        return Value(self, self.builder.call(function, [zero, x.raw], fastmath=("reassoc",)))
+
     def exp2(self, x: Value) -> Value:
         """2 to the power of a vector that is at most 127; relative error 2e-7, zero below -126.
 
