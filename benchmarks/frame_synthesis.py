@@ -309,8 +309,8 @@ def drawing(shape: tuple[int, ...] = (4, 8, 2, 4), side: int = 32, D: int = 24) 
     B, T, N, _ = shape
 
     def ours(boxes: Any, kernel: Any) -> Any:
-        parts, _ = layout.draw_mapped(boxes, jnp.ones((B, T, N)), kernel, height=side, width=side)
-        return jnp.stack(parts, axis=4)
+        parts, _ = layout.draw_parts(boxes, jnp.ones((B, T, N)), kernel, height=side, width=side)
+        return jnp.moveaxis(layout.spread(parts), 0, 4)
 
     def plain(boxes: Any, kernel: Any) -> Any:
         drawn, _ = layout.draw(boxes, jnp.ones((B, T, N)), height=side, width=side)

@@ -307,7 +307,7 @@ class SceneField(nn.Module):
 def draw_mapped(
     boxes: Tensor, visible: Tensor, kernel_BNFD: Tensor, *, height: int, width: int
 ) -> tuple[list[Tensor], Tensor]:
-    """ops.layout.draw_mapped: of each actor (B,T,H,W,D), and the mask (B,T,H,W,N)."""
+    """ops.layout.draw_parts, spread: of each actor (B,T,H,W,D), and the mask (B,T,H,W,N)."""
     cx, cy, w, h = boxes.unbind(-1)
     half_w, half_h = (w / 2).clamp(min=1e-3)[:, :, None], (h / 2).clamp(min=1e-3)[:, :, None]
     x_W1 = ((torch.arange(width, device=boxes.device) + 0.5) / width)[:, None]

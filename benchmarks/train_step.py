@@ -51,14 +51,14 @@ def rows(options: Options) -> Iterator[Row]:
     """Each case with each backend against each peer."""
     for name, make in CASES.items():
         modes = [f"{backend}, {peer}" for backend, peer in itertools.product(BACKENDS, PEERS)]
-        if not any(harness.wanted(options, name, mode) for mode in modes):
+        if not any(harness.wanted(options, f"{name} step", mode) for mode in modes):
             continue
         case = make()
         peers: dict[str, Way] = {}
         missing = {"torch": UNWRITTEN}
         if case.twin is not None:
             modes = [f"{backend}, {COMPILED}" for backend in BACKENDS]
-            compiled = any(harness.wanted(options, name, mode) for mode in modes)
+            compiled = any(harness.wanted(options, f"{name} step", mode) for mode in modes)
             peers, missing = torch_ways(case.twin, compiled=compiled)
         peers |= {part: build() for part, build in case.parts}
         yield from case_rows(options, name, case, peers, missing)
@@ -70,7 +70,11 @@ def case_rows(
     """jit and pmap against each peer that there is, or alone."""
     for backend in BACKENDS:
         modes = {peer: f"{backend}, {peer}" for peer in peers or ("alone",)}
-        modes = {peer: mode for peer, mode in modes.items() if harness.wanted(options, name, mode)}
+        modes = {
+            peer: mode
+            for peer, mode in modes.items()
+            if harness.wanted(options, f"{name} step", mode)
+        }
         ours = step_way(case, backend) if modes else None
         for peer, mode in modes.items():
             assert ours is not None

@@ -310,8 +310,9 @@ def test_drawing_mapped_is_drawing_and_then_mapping(dtype) -> None:
     kernel = jnp.asarray(rng.normal(size=(2, 2, FEATURES, 5)), jnp.float32)
 
     def mapped(boxes: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
-        parts, mask = layout.draw_mapped(boxes, visible, kernel.astype(dtype), height=12, width=20)
-        return jnp.stack(parts, axis=4).astype(jnp.float32), mask
+        parts, mask = layout.draw_parts(boxes, visible, kernel.astype(dtype), height=12, width=20)
+        drawn = jnp.moveaxis(layout.spread(parts), 0, 4)
+        return drawn.astype(jnp.float32), jnp.moveaxis(mask, 0, 4)
 
     def plain(boxes: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
         drawn, mask = layout.draw(boxes, visible, height=12, width=20)

@@ -1,11 +1,15 @@
 """The pieces that the networks share: norms, attention, feed-forward, residual convolutions."""
 
+from collections.abc import Callable
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.linen.initializers import variance_scaling, zeros
 
 from jaxvid.ops.attention import attention
+from jaxvid.ops.residual import plain, residual
 
 SMALL = variance_scaling(0.01, "fan_in", "truncated_normal")  # residual branches start near zero
 FAN_IN = variance_scaling(2.0, "fan_in", "normal")  # He et al., 2015, for leaky ReLU
@@ -60,14 +64,33 @@ class FeedForward(nn.Module):
         return nn.Dense(D, kernel_init=SMALL, name="down")(nn.silu(gate) * value)
 
 
+class Weights(nn.Module):
+    """The parameters of a dense layer or a convolution, for a function that applies them."""
+
+    shape: tuple[int, ...]
+    kernel_init: Callable[..., Any]
+
+    @nn.compact
+    def __call__(self, bias: bool = True) -> list[jax.Array]:
+        found = [self.param("kernel", self.kernel_init, self.shape)]
+        return [*found, self.param("bias", zeros, self.shape[-1:])] if bias else found
+
+
 class ResidualConv(nn.Module):
-    """x + W₃ lrelu(W₂ * lrelu(W₁ x)): 1x1, dense 3x3, 1x1, no norm, the last zero (R3GAN, D)."""
+    """x + W₃ lrelu(W₂ * lrelu(W₁ x)): 1x1, dense 3x3, 1x1, no norm, the last zero (R3GAN, D).
+
+    ``implementation``: None, or "reference" where it is differentiated forward (jvp); see
+    ``ops.residual``.
+    """
 
     inner: int
+    implementation: str | None = None
 
     @nn.compact
     def __call__(self, x_BHWC: jax.Array) -> jax.Array:
-        C = x_BHWC.shape[-1]
-        h = leaky(nn.Dense(self.inner, kernel_init=FAN_IN, name="reduce")(x_BHWC))
-        h = nn.Conv(self.inner, (3, 3), kernel_init=FAN_IN, name="conv")(h)
-        return x_BHWC + nn.Dense(C, use_bias=False, kernel_init=zeros, name="expand")(leaky(h))
+        C, F = x_BHWC.shape[-1], self.inner
+        w1, b1 = Weights((C, F), FAN_IN, name="reduce")()
+        w2, b2 = Weights((3, 3, F, F), FAN_IN, name="conv")()
+        (w3,) = Weights((F, C), zeros, name="expand")(bias=False)
+        apply = plain if self.implementation == "reference" else residual
+        return apply(x_BHWC, w1, b1, w2, b2, w3)

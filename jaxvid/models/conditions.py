@@ -5,13 +5,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxvid import script
-from jaxvid.models.blocks import leaky
-from jaxvid.ops.layout import FEATURES, draw_mapped
+from jaxvid.models.blocks import Weights
+from jaxvid.ops.layout import FEATURES, draw_parts
+from jaxvid.ops.paint import paint, plain
 from jaxvid.ops.positions import pixel_grid
 from jaxvid.typing import Batch
 
 OCTAVES = 4
 UNIT = nn.initializers.normal(1.0)
+LECUN = nn.initializers.lecun_normal()
 
 
 class ClassEmbed(nn.Module):
@@ -38,6 +40,7 @@ class SceneField(nn.Module):
     features: int
     hidden: int = 24
     embed: int = 24
+    implementation: str | None = None
 
     @nn.compact
     def __call__(self, batch: Batch, *, height: int, width: int) -> jax.Array:
@@ -56,21 +59,17 @@ class SceneField(nn.Module):
         shape_BNFD = nn.Dense(FEATURES * self.hidden, name="shape")(entity_BNE)
         shape_BNFD = shape_BNFD.reshape(B, N, FEATURES, self.hidden)
         shown = batch["boxes"], batch["visible"]
-        drawn, mask_BTHWN = draw_mapped(*shown, shape_BNFD, height=height, width=width)
-        mask_BTHWN = mask_BTHWN.astype(entity_BNE.dtype)  # places are computed in float32
-        look_BND = nn.Dense(self.features, name="look")(entity_BNE)
-        to_shape = nn.Dense(self.hidden, name="edge")
-        to_gate = nn.Dense(self.features, name="gate")
-        to_value = nn.Dense(self.features, use_bias=False, name="value")
-        field = self._background(batch, height, width)[:, None]
-        T = batch["boxes"].shape[1]
-        field = jnp.broadcast_to(field, (B, T, height, width, self.features))
-        for n in range(N):
-            h = leaky(to_shape(leaky(drawn[n])))
-            gate = nn.sigmoid(to_gate(h)) * mask_BTHWN[..., n, None]
-            value = to_value(h) + look_BND[:, n, None, None, None]
-            field = field + gate * (value - field)
-        return field
+        shapes, mask_NBTHW = draw_parts(*shown, shape_BNFD, height=height, width=width)
+        mask_NBTHW = mask_NBTHW.astype(entity_BNE.dtype)  # places are computed in float32
+        look_BNF = nn.Dense(self.features, name="look")(entity_BNE)
+        D, F = self.hidden, self.features
+        we, be = Weights((D, D), LECUN, name="edge")()
+        wg, bg = Weights((D, F), LECUN, name="gate")()
+        (value,) = Weights((D, F), LECUN, name="value")(bias=False)
+        ground = self._background(batch, height, width)
+        apply = plain if self.implementation == "reference" else paint
+        look_NBF = look_BNF.swapaxes(0, 1)
+        return apply(shapes, mask_NBTHW, ground, (we, be), (wg, bg), value, look_NBF)
 
     def _background(self, batch: Batch, height: int, width: int) -> jax.Array:
         """(B,H,W,features), the same for all frames."""

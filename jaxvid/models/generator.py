@@ -88,8 +88,8 @@ class Generator(nn.Module):
     about -1 to 1.
 
     ``classes`` that clips are of. ``remat``: the layers' activations are computed again for the
-    gradient instead of kept. ``implementation`` of attention: "reference" where the network is
-    differentiated twice or forward (jvp).
+    gradient instead of kept. ``implementation`` of attention and of residual blocks: "reference"
+    where the network is differentiated forward (jvp).
     """
 
     config: GeneratorConfig
@@ -141,7 +141,9 @@ class Generator(nn.Module):
             frame_BTD += ClassEmbed(c.width, self.classes, name="class")(batch["label"])[:, None]
         h, w = H // c.patch, W // c.patch
         x = nn.Dense(c.width, name="patches")(patchify(pixels, c.patch))
-        x += SceneField(c.width, name="scene_tokens")(batch, height=h, width=w)
+        x += SceneField(c.width, implementation=self.implementation, name="scene_tokens")(
+            batch, height=h, width=w
+        )
         if c.latent:
             z = nn.Dense(c.width, name="latent")(latent_BZ.astype(dtype))
             frame_BTD += z[:, None]
@@ -152,7 +154,7 @@ class Generator(nn.Module):
         for i in range(c.layers):
             x = self._layer(i)(x, frame_BTD, memory, memory_mask)
         x = rms_norm(x).reshape(B * T, h, w, c.width)
-        decoder = Decoder(c, self.remat)
+        decoder = Decoder(c, self.remat, self.implementation)
         nn.share_scope(self, decoder)
         x = decoder(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
         painted = nn.Dense(3, name="rgb")(x).reshape(noise_BTHWC.shape).astype(jnp.float32)
@@ -175,6 +177,7 @@ class Decoder(nn.Module):
 
     config: GeneratorConfig
     remat: bool = False
+    implementation: str | None = None
 
     @nn.compact
     def __call__(
@@ -186,14 +189,16 @@ class Decoder(nn.Module):
             x = unpatchify(nn.Dense(4 * width, name=f"up{i}")(x), 2)
             x = modulate(x, frame, name=f"modulate{i}")
             if x.shape[1] == H:  # full resolution: what stands in the script and what is known
-                drawn = SceneField(c.drawing, name="scene")(batch, height=H, width=W)
+                drawn = SceneField(c.drawing, implementation=self.implementation, name="scene")(
+                    batch, height=H, width=W
+                )
                 drawn += nn.Dense(c.drawing, name="pixels")(pixels_BTHWC)
                 drawn = drawn.reshape(B * T, H, W, c.drawing)
                 drawn += nn.Dense(c.drawing, name="join")(x)
                 x = x + nn.Dense(width, name="draw")(leaky(drawn))
             block = nn.remat(ResidualConv) if self.remat else ResidualConv
             for j in range(c.blocks):
-                x = block(width // 2, name=f"block{i}_{j}")(x)
+                x = block(width // 2, self.implementation, name=f"block{i}_{j}")(x)
         return leaky(x)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxvid.ops import machine
-from jaxvid.ops.flash_kernels import LOW, Backward, Forward, Kernel
+from jaxvid.ops.flash_kernels import LOW, Backward, Forward
+from jaxvid.ops.kernel import call
 
 
 def attend(scale: float, q: jax.Array, k: jax.Array, v: jax.Array, who: jax.Array) -> jax.Array:
@@ -23,7 +23,9 @@ def attend(scale: float, q: jax.Array, k: jax.Array, v: jax.Array, who: jax.Arra
 def _read(scale: float, q: Any, k: Any, v: Any, who: Any) -> Any:
     """The output and the log-sum-exp (B,K,L) of the logits."""
     B, L, K, _ = q.shape
-    return _call(Forward, [q.shape, (B, K, L)], q, k, v, jnp.float32(scale), who)
+    shapes = [q.shape, (B, K, L)]
+    sizes = q.shape[-1:]
+    return call(Forward, "attention", sizes, shapes, q, k, v, jnp.float32(scale), who)
 
 
 def _read_forward(scale: float, q: Any, k: Any, v: Any, who: Any) -> Any:
@@ -43,7 +45,8 @@ def _gradients(scale: float, grad: Any, grad_lse: Any, *kept: Any) -> Any:
     """Those of q, k and v; differentiated, what the formula gives."""
     q, k, v, who, out, lse = kept
     shapes = [x.shape for x in (q, k, v)]
-    return _call(Backward, shapes, q, k, v, jnp.float32(scale), who, out, lse, grad, grad_lse)
+    arrays = q, k, v, jnp.float32(scale), who, out, lse, grad, grad_lse
+    return call(Backward, "attention_gradient", q.shape[-1:], shapes, *arrays)
 
 
 def _gradients_forward(scale: float, *given: Any) -> Any:
@@ -74,11 +77,3 @@ def _plain(scale: float, q: Any, k: Any, v: Any, who: Any) -> Any:
     weights = jnp.where(may, jax.nn.softmax(logits, axis=-1), 0.0)
     lse = jax.nn.logsumexp(logits, axis=-1)
     return jnp.einsum("bkls,bska->blka", weights, v), lse
-
-
-def _call(kernel: type[Kernel], shapes: Any, *arrays: Any) -> Any:
-    features = arrays[0].shape[-1]
-    name = f"jaxvid_attention_{kernel.__name__.lower()}_{features}"
-    machine.register(name, lambda program: kernel(program, features).write())
-    kinds = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    return tuple(jax.ffi.ffi_call(name, kinds, vmap_method="sequential")(*arrays))

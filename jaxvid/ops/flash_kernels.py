@@ -10,105 +10,32 @@ import math
 from typing import Any
 
 from jaxvid.ops import machine
-from jaxvid.ops.machine import OPERANDS, Program
+from jaxvid.ops.kernel import Kernel
+from jaxvid.ops.machine import Program, product
 from jaxvid.ops.machine_code import Code, Value
 
 LOW = -1e30  # the largest logit of a query that has seen no key
 LOG2E = math.log2(math.e)
 
 
-def product(
-    program: Program, name: str, a: tuple[int, int], b: int, c: int, columns: int, add: bool = False
-) -> Any:
-    """A function of addresses (A, B, C) and numbers (rows, inner): C = A B, or C += A B.
-
-    ``a``: floats from a row and from a column of A to the next; ``b``, ``c``: from a row of B and
-    of C to the next. C has ``columns``, a multiple of a vector's, and a multiple of ``height``
-    rows; sums of so many rows and two vectors stay in registers.
-    """
-    pointer, number, W = program.pointer, program.number, program.lanes
-    code = program.function(name, [pointer, pointer, pointer, number, number])
-    A, B, C, rows, inner = code.arguments
-    tall, across = height(program), (2 if columns % (2 * W) == 0 else 1)
-    cells = [(r, x * W) for r in range(tall) for x in range(across)]
-
-    def block(j: Value, i: Value) -> None:
-        top, side, corner = code.at(A, i * a[0]), code.at(B, j), code.at(C, i * c + j)
-
-        def more(t: Value, sums: list[Value]) -> list[Value]:
-            row = {x: code.vector(side, t * b + x) for _, x in cells[:across]}
-            column = [code.spread(code.load(top, t * a[1] + r * a[0])) for r in range(tall)]
-            return [code.fma(column[r], row[x], s) for (r, x), s in zip(cells, sums, strict=True)]
-
-        zero = code.spread(0.0)
-        sums = [code.vector(corner, r * c + x) if add else zero for r, x in cells]
-        for (r, x), s in zip(cells, code.fold(inner, more, sums), strict=True):
-            code.store(s, corner, r * c + x)
-
-    code.each(columns, lambda j: code.each(rows, lambda i: block(j, i), step=tall), step=across * W)
-    code.give()
-    return code.function
-
-
-def height(program: Program) -> int:
-    """Rows of a block of sums: with two vectors of columns they fill the registers."""
-    return 8 if program.lanes == 16 else 4
-
-
 def _up(n: Any, to: int) -> Any:
     return (n + (to - 1)) // to * to
 
 
-class Kernel:
-    """What forward and backward share: operands, sizes, scratch memory and how it is filled.
+class Tiles(Kernel):
+    """What forward and backward share. Items are blocks of queries of a head (forward) or heads of
+    keys (backward)."""
 
-    Items are blocks of queries of a head (forward) or heads of keys (backward), each the work of
-    one thread.
-    """
-
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
+    axes = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2))
     queries, keys = 0, 0  # of a tile
 
     def __init__(self, program: Program, features: int) -> None:
-        self.program, self.A, self.tall = program, features, height(program)
+        super().__init__(program, features)
+        self.A, self.tall = features, program.tall
         self.spaced = self.queries + machine.LINE  # from a row of a tile to the next: no power of 2
         self.AP = _up(features, program.lanes)  # floats from a row of features to the next
-        pointer, number = program.pointer, program.number
-        self.code = code = program.function("item", [pointer, number, pointer])
-        job, self.item, self.scratch = code.arguments
-        names = (*self.inputs, *self.outputs)
-        at = range(OPERANDS, OPERANDS + 8 * (len(names) + 5), 8)
-        self.to = {x: code.word(job, byte, pointer) for x, byte in zip(names, at, strict=False)}
-        self.B, self.L, self.K, self.S, self.G = (code.word(job, x) for x in at[len(names) :])
-        self.taken = 0
+        self.B, self.L, self.K, self.S, self.G = self.lengths
         self.lanes = range(0, self.queries, program.lanes)
-
-    def write(self) -> None:
-        """Writes the whole program."""
-        self.body()
-        self.code.give()
-        machine.handler(
-            self.program, self.code.function, len(self.inputs), len(self.outputs),
-            [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2)], self.items, self.taken,
-        )  # fmt: skip
-
-    def body(self) -> None:
-        raise NotImplementedError
-
-    def items(self, code: Code, sizes: list[Value]) -> Value:
-        raise NotImplementedError
-
-    # Memory
-
-    def room(self, floats: int) -> Value:
-        """That many floats of the thread's own."""
-        found = self.code.at(self.scratch, self.taken)
-        self.taken += _up(floats, machine.LINE)
-        return found
-
-    def fill(self, x: float, to: Value, stop: Any, start: Any = 0) -> None:
-        self.code.each(stop, lambda i: self.code.store(x, to, i), start)
 
     def query_place(self, b: Value, row: Value, h: Value) -> Value:
         return ((b * self.L + row) * self.K + h) * self.A
@@ -171,14 +98,14 @@ class Kernel:
         return found
 
 
-class Forward(Kernel):
+class Forward(Tiles):
     """(q, k, v, scale, who) -> out (B,L,K,A), log-sum-exp (B,K,L)."""
 
     inputs, outputs = ("q", "k", "v", "scale", "who"), ("out", "lse")
     queries, keys = 128, 256
 
-    def items(self, code: Code, sizes: list[Value]) -> Value:
-        B, L, K, *_ = sizes
+    def items(self, code: Code, lengths: list[Value]) -> Value:
+        B, L, K, *_ = lengths
         return B * K * (_up(L, self.queries) // self.queries)
 
     def body(self) -> None:
@@ -267,15 +194,15 @@ class Forward(Kernel):
         code.store(lse, self.to["lse"], line)
 
 
-class Backward(Kernel):
+class Backward(Tiles):
     """(q, k, v, scale, who, out, log-sum-exp, the gradients of these two) -> those of q, k, v."""
 
     inputs = ("q", "k", "v", "scale", "who", "out", "lse", "grad", "grad_lse")
     outputs = ("dq", "dk", "dv")
     queries, keys = 64, 512
 
-    def items(self, code: Code, sizes: list[Value]) -> Value:
-        return sizes[0] * sizes[4]
+    def items(self, code: Code, lengths: list[Value]) -> Value:
+        return lengths[0] * lengths[4]
 
     def body(self) -> None:
         code, program, AP = self.code, self.program, self.AP

@@ -4,6 +4,8 @@ A small per-pixel network learns shape, place and colour from this within a hund
 same boxes given as tokens teach nothing in that time (measured; facts of the house, hot paths 5).
 """
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -12,6 +14,7 @@ FEATURES = 21
 # Which of them are functions of u alone, of v alone, and of both; the first is constant.
 ALONG, DOWN = (1, 3, 5, 13, 14, 17, 18), (2, 4, 6, 15, 16, 19, 20)
 BOTH = (7, 8, 9, 10, 11, 12)
+PLACES = 8  # of both, and zeros: as many as a vector has
 
 
 def draw(
@@ -28,58 +31,76 @@ def draw(
     of the angle θ = atan2(u, -v), and sin and cos of πu, πv, 2πu, 2πv. The mask falls from 1 to 0
     within about a pixel of the box's sides and is 0 for an actor that is not on screen.
     """
-    u_BTWN, v_BTHN, mask = _places(boxes_BTN4, visible_BTN, height, width)
-    u, v = jnp.broadcast_arrays(u_BTWN[:, :, None], v_BTHN[:, :, :, None])
+    boxes_NBT4, visible_NBT = (jnp.moveaxis(x, 2, 0) for x in (boxes_BTN4, visible_BTN))
+    u, v, mask = _places(boxes_NBT4, visible_NBT, height, width)
+    u, v = jnp.broadcast_arrays(u[..., None, :], v[..., None])
     terms = {0: jnp.ones_like(u)} | dict(zip(ALONG, _of_one(u), strict=True))
     terms |= dict(zip(DOWN, _of_one(v), strict=True)) | dict(zip(BOTH, _of_both(u, v), strict=True))
-    return jnp.stack([terms[i] for i in range(FEATURES)], axis=-1), mask
+    drawn = jnp.stack([terms[i] for i in range(FEATURES)], axis=-1)
+    return jnp.moveaxis(drawn, 0, 4), jnp.moveaxis(mask, 0, 4)
 
 
-def draw_mapped(
+class Parts(NamedTuple):
+    """Features of pixels, (N,B,T,H,W,D) or one actor's, before they are spread: see ``spread``."""
+
+    places_NBTHWP: Any
+    columns_NBTWD: Any
+    rows_NBTHD: Any
+    kernel_NBPD: Any
+
+
+def draw_parts(
     boxes_BTN4: Float[Array, "B T N 4"],
     visible_BTN: Float[Array, "B T N"],
     kernel_BNFD: Float[Array, "B N F D"],
     *,
     height: int,
     width: int,
-) -> tuple[list[Float[Array, "B T H W D"]], Float[Array, "B T H W N"]]:
-    """What ``draw`` gives, each actor's features mapped by its kernel, and the mask.
+) -> tuple[Parts, Float[Array, "N B T H W"]]:
+    """What ``draw`` gives, each actor's features mapped by its kernel, not yet spread, and the
+    mask.
 
     Two thirds of the features depend on the column or on the row alone: these are mapped before
     they are spread over the frame. In training less than half the time of drawing first
-    (``python -m benchmarks.frame_synthesis --only ^script``).
+    (``python -m benchmarks.frame_synthesis --only ^script``). The others are the PLACES, zeros
+    where BOTH are fewer.
     """
-    u_BTWN, v_BTHN, mask = _places(boxes_BTN4, visible_BTN, height, width)
-    mapped = []
-    for n in range(boxes_BTN4.shape[2]):
-        kernel_BFD = kernel_BNFD[:, n]
-        u_BTW, v_BTH = u_BTWN[..., n], v_BTHN[..., n]
-        both = _of_both(*jnp.broadcast_arrays(u_BTW[:, :, None], v_BTH[..., None]))
-        parts = []
-        for rows, terms in ((ALONG, _of_one(u_BTW)), (DOWN, _of_one(v_BTH)), (BOTH, both)):
-            drawn = jnp.stack(terms, axis=-1).astype(kernel_BFD.dtype)
-            parts.append(jnp.einsum("bt...f,bfd->bt...d", drawn, kernel_BFD[:, list(rows)]))
-        rows_BTHD = parts[1] + kernel_BFD[:, 0][:, None, None]
-        mapped.append(parts[2] + parts[0][:, :, None] + rows_BTHD[:, :, :, None])
-    return mapped, mask
+    boxes_NBT4, visible_NBT = (jnp.moveaxis(x, 2, 0) for x in (boxes_BTN4, visible_BTN))
+    u_NBTW, v_NBTH, mask = _places(boxes_NBT4, visible_NBT, height, width)
+    kernel_NBFD = kernel_BNFD.swapaxes(0, 1)
+    dtype = kernel_NBFD.dtype
+
+    def mapped(terms: list[Array], rows: tuple[int, ...]) -> Array:
+        drawn = jnp.stack(terms, axis=-1).astype(dtype)
+        return jnp.einsum("nbtxf,nbfd->nbtxd", drawn, kernel_NBFD[:, :, list(rows)])
+
+    both = _of_both(*jnp.broadcast_arrays(u_NBTW[..., None, :], v_NBTH[..., None]))
+    nothing = [jnp.zeros_like(both[0])] * (PLACES - len(BOTH))
+    rows = mapped(_of_one(v_NBTH), DOWN) + kernel_NBFD[:, :, 0][:, :, None, None]
+    kernel = jnp.pad(kernel_NBFD[:, :, list(BOTH)], ((0, 0), (0, 0), (0, len(nothing)), (0, 0)))
+    places = jnp.stack(both + nothing, axis=-1).astype(dtype)
+    return Parts(places, mapped(_of_one(u_NBTW), ALONG), rows, kernel), mask
+
+
+def spread(parts: Parts) -> Array:
+    """Features of pixels: places times kernel, + columns + rows."""
+    places, columns, rows, kernel = parts
+    mapped = jnp.einsum("...thwp,...pd->...thwd", places, kernel)
+    return mapped + columns[..., None, :, :] + rows[..., None, :]
 
 
 def _places(
-    boxes_BTN4: jax.Array, visible_BTN: jax.Array, height: int, width: int
+    boxes_NBT4: jax.Array, visible_NBT: jax.Array, height: int, width: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """u (B,T,W,N) and v (B,T,H,N) of columns and rows, and the mask (B,T,H,W,N)."""
-    cx, cy, w, h = (boxes_BTN4[..., i] for i in range(4))
+    """u (N,B,T,W) and v (N,B,T,H) of columns and rows, and the mask (N,B,T,H,W)."""
+    cx, cy, w, h = (boxes_NBT4[..., i, None] for i in range(4))
     half_w, half_h = jnp.maximum(w / 2, 1e-3), jnp.maximum(h / 2, 1e-3)
-    x_W = (jnp.arange(width, dtype=jnp.float32) + 0.5) / width
-    y_H = (jnp.arange(height, dtype=jnp.float32) + 0.5) / height
-    dx_BTWN = x_W[:, None] - cx[:, :, None]
-    dy_BTHN = y_H[:, None] - cy[:, :, None]
-    inside_BTWN = jax.nn.sigmoid((half_w[:, :, None] - jnp.abs(dx_BTWN)) * (4.0 * width))
-    inside_BTHN = jax.nn.sigmoid((half_h[:, :, None] - jnp.abs(dy_BTHN)) * (4.0 * height))
-    mask = inside_BTHN[:, :, :, None] * (inside_BTWN * visible_BTN[:, :, None])[:, :, None]
-    u_BTWN = jnp.clip(dx_BTWN / half_w[:, :, None], -1.2, 1.2)
-    v_BTHN = jnp.clip(dy_BTHN / half_h[:, :, None], -1.2, 1.2)
-    return u_BTWN, v_BTHN, mask
+    dx_NBTW = (jnp.arange(width, dtype=jnp.float32) + 0.5) / width - cx
+    dy_NBTH = (jnp.arange(height, dtype=jnp.float32) + 0.5) / height - cy
+    across = jax.nn.sigmoid((half_w - jnp.abs(dx_NBTW)) * (4.0 * width)) * visible_NBT[..., None]
+    down = jax.nn.sigmoid((half_h - jnp.abs(dy_NBTH)) * (4.0 * height))
+    mask = down[..., :, None] * across[..., None, :]
+    return jnp.clip(dx_NBTW / half_w, -1.2, 1.2), jnp.clip(dy_NBTH / half_h, -1.2, 1.2), mask
 
 
 def _of_one(x: jax.Array) -> list[jax.Array]:

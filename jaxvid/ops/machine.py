@@ -51,10 +51,11 @@ def wide() -> bool:
 
 
 class Program:
-    """Functions that are compiled together."""
+    """Functions that are compiled together; ``lanes`` floats make a vector."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.lanes = name, 16 if wide() else 8
+    def __init__(self, name: str, lanes: int) -> None:
+        self.name, self.lanes = name, lanes
+        self.tall = 8 if wide() else 4  # rows of a block of sums that stay in registers
         self.pointer, self.number, self.real = ir.PointerType(), ir.IntType(64), ir.FloatType()
         self.vector = ir.VectorType(ir.FloatType(), self.lanes)
         self.integer = ir.IntType(32)
@@ -93,6 +94,39 @@ class Program:
         engine = binding.create_mcjit_compiler(module, target)
         engine.finalize_object()
         return engine
+
+
+def product(
+    program: Program, name: str, a: tuple[int, int], b: int, c: int, columns: int, add: bool = False
+) -> Any:
+    """A function of addresses (A, B, C) and numbers (rows, inner): C = A B, or C += A B.
+
+    ``a``: floats from a row and from a column of A to the next; ``b``, ``c``: from a row of B and
+    of C to the next. C has ``columns``, a multiple of a vector's, and a multiple of ``tall`` rows;
+    sums of so many rows and up to three vectors stay in registers.
+    """
+    pointer, number, W = program.pointer, program.number, program.lanes
+    code = program.function(name, [pointer, pointer, pointer, number, number])
+    A, B, C, rows, inner = code.arguments
+    tall, across = program.tall, next(n for n in (3, 2, 1) if columns % (n * W) == 0)
+    cells = [(r, x * W) for r in range(tall) for x in range(across)]
+
+    def block(j: Value, i: Value) -> None:
+        top, side, corner = code.at(A, i * a[0]), code.at(B, j), code.at(C, i * c + j)
+
+        def more(t: Value, sums: list[Value]) -> list[Value]:
+            row = {x: code.vector(side, t * b + x) for _, x in cells[:across]}
+            column = [code.spread(code.load(top, t * a[1] + r * a[0])) for r in range(tall)]
+            return [code.fma(column[r], row[x], s) for (r, x), s in zip(cells, sums, strict=True)]
+
+        zero = code.spread(0.0)
+        sums = [code.vector(corner, r * c + x) if add else zero for r, x in cells]
+        for (r, x), s in zip(cells, code.fold(inner, more, sums), strict=True):
+            code.store(s, corner, r * c + x)
+
+    code.each(columns, lambda j: code.each(rows, lambda i: block(j, i), step=tall), step=across * W)
+    code.give()
+    return code.function
 
 
 # XLA's side
@@ -222,11 +256,14 @@ _BUILT: dict[str, Any] = {}  # machine code by name; it must not be freed
 _BUILDING = threading.Lock()
 
 
-def register(name: str, build: Callable[[Program], None]) -> str:
-    """The name under which ``jax.ffi.ffi_call`` finds the program that ``build`` writes."""
+def register(name: str, build: Callable[[Program], None], multiple: int = 16) -> str:
+    """The name under which ``jax.ffi.ffi_call`` finds the program that ``build`` writes.
+
+    ``multiple``: of what its vectors' lanes are a divisor.
+    """
     with _BUILDING:
         if name not in _BUILT:
-            program = Program(name)
+            program = Program(name, 16 if wide() and multiple % 16 == 0 else 8)
             build(program)
             engine = program.compiled()
             call = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(

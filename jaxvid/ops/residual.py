@@ -1,0 +1,81 @@
+"""A residual block of convolutions: as machine code on CPUs (``residual_kernels``), else by XLA."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxvid.ops.kernel import SLOPE, call, possible
+from jaxvid.ops.residual_kernels import Backward, Block, Forward, items, parts
+
+
+def residual(
+    x_NHWC: jax.Array, w1: jax.Array, b1: jax.Array, w2: jax.Array, b2: jax.Array, w3: jax.Array
+) -> jax.Array:
+    """x + W3 lrelu(W2 * lrelu(W1 x + b1) + b2), lrelu of slope 0.2, zeros around the image.
+
+    W1 (C,F), W2 (3,3,F,F), W3 (F,C). Machine code on a CPU with one device, float32, where C, F and
+    the width are multiples of 8 and F is at most 64 (beyond, XLA's products are as fast); it can be
+    differentiated backwards as often as one likes.
+    """
+    arrays = (x_NHWC, w1, b1, w2, b2, w3)
+    C, F = w1.shape
+    fits = C % 8 == 0 and F % 8 == 0 and F <= 64 and x_NHWC.shape[-2] % 8 == 0
+    return _fused(*arrays) if fits and possible(*arrays) else plain(*arrays)
+
+
+def plain(x: Any, w1: Any, b1: Any, w2: Any, b2: Any, w3: Any) -> Any:
+    """The formula, by XLA."""
+    h = jax.nn.leaky_relu(x @ w1 + b1, SLOPE)
+    dims = ("NHWC", "HWIO", "NHWC")
+    h = jax.lax.conv_general_dilated(h, w2, (1, 1), "SAME", dimension_numbers=dims)
+    return x + jax.nn.leaky_relu(h + b2, SLOPE) @ w3
+
+
+@jax.custom_vjp
+def _fused(*arrays: Any) -> Any:
+    return _call(Forward, "residual", [arrays[0].shape], *arrays)[0]
+
+
+def _fused_forward(*arrays: Any) -> Any:
+    return _fused(*arrays), arrays
+
+
+def _fused_backward(arrays: Any, grad: Any) -> Any:
+    return _gradients(grad, *arrays)
+
+
+_fused.defvjp(_fused_forward, _fused_backward)
+
+
+@jax.custom_vjp
+def _gradients(grad: Any, *arrays: Any) -> Any:
+    """Those of all six; differentiated, what the formula gives."""
+    x, w1, b1, w2, b2, w3 = arrays
+    sizes = parts(*w1.shape)
+    turned = (w1.T, w2[::-1, ::-1].swapaxes(2, 3), w3.T)
+    shapes = [x.shape, (x.shape[0] * items(x.shape[1]), sum(sizes))]
+    dx, found = _call(Backward, "residual_gradient", shapes, x, w1, b1, w2, b2, grad, *turned)
+    ends = [sum(sizes[: i + 1]) for i in range(4)]
+    split = jnp.split(found.sum(axis=0), ends)
+    return dx, *(g.reshape(a.shape) for g, a in zip(split, arrays[1:], strict=True))
+
+
+def _gradients_forward(*given: Any) -> Any:
+    return _gradients(*given), given
+
+
+def _gradients_backward(given: Any, change: Any) -> Any:
+    def gradients(grad: Any, *arrays: Any) -> Any:
+        return jax.vjp(plain, *arrays)[1](grad)
+
+    return jax.vjp(gradients, *given)[1](change)
+
+
+_gradients.defvjp(_gradients_forward, _gradients_backward)
+
+
+def _call(kernel: type[Block], name: str, shapes: Any, *arrays: Any) -> Any:
+    (H, W, C), F = arrays[0].shape[1:], arrays[1].shape[1]
+    multiple = C | F  # its factors of two are those that both have
+    return call(kernel, name, (H, W, C, F), shapes, *arrays, multiple=multiple)
