@@ -79,6 +79,7 @@ CASES: dict[str, dict[str, Any]] = {
         "mask": np.where(np.arange(L)[:, None] == 3, False, RNG.random((2, 1, L, S)) < 0.6),
         "bias": normal(1, 4, L, S),
     },
+    "mask of keys": {"mask": RNG.random((2, 1, 1, S)) < 0.6},
     "causal from a place": {"causal": True, "offset": 1, "bias": normal(2, 1, 1, S)},
     "causal before the keys": {"causal": True, "offset": -3},
     "caches": {"causal": True, "offset": np.array([4, -2]), "length": np.array([6, 8])},
@@ -113,7 +114,8 @@ def program(way: Callable[..., Any], options: dict[str, Any]) -> Callable[..., A
 def test_output_and_gradient_are_those_of_the_formula(way: str, case: str) -> None:
     options = CASES[case]
     if way == "flash":  # takes neither
-        options = {key: x for key, x in options.items() if key not in ("mask", "bias")}
+        left = ("mask", "bias") if case != "mask of keys" else ()
+        options = {key: x for key, x in options.items() if key not in left}
     expected = oracle(Q, K, V, GRAD, options)
     found = program(WAYS[way], options)(Q, K, V, GRAD)
     for name, value in found.items():
@@ -255,7 +257,11 @@ def test_windows_hold_each_frame_once(frames: int, window: int, shift: int) -> N
 def test_none_takes_the_best_and_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
     short, long, huge = (4, 16, 4, 32), (1, 512, 4, 64), (1, 4096, 4, 64)
     assert best(short, short, platform="cpu", devices=1) == "fused"
-    assert best((4096, 64, 4, 32), (4096, 64, 4, 32), platform="cpu", devices=1) == "reference"
+    middle = (4, 32, 4, 32)
+    assert best(middle, middle, platform="cpu", devices=1) == "flash"
+    assert best(middle, middle, plain=False, platform="cpu", devices=1) == "fused"
+    many = (8192, 16, 4, 32)
+    assert best(many, many, platform="cpu", devices=1) == "reference"
     assert best(long, long, platform="cpu", devices=1) == "flash"
     assert best(long, long, plain=False, platform="cpu", devices=1) == "blocked"
     wide = (1, 4096, 8, 320)
@@ -286,6 +292,7 @@ def test_bad_input_is_refused_with_the_fix() -> None:
         ("give both", q, q, {"key_segments": jnp.zeros((1, 3), jnp.int32)}),
         ("key_segments too", q[:, :2], q[:, :2], {"segments": jnp.zeros((1, 3), jnp.int32)}),
         ("use reference", q, q, {"implementation": "flush"}),
+        ("takes no bias", q, q, {"implementation": "flash", "bias": jnp.ones((1, 1, 3, 3))}),
         ("takes no mask", q, q, {"implementation": "flash", "mask": jnp.ones((1, 1, 3, 3), bool)}),
         ("needs an NVIDIA GPU, and this program runs on cpu", q, q, {"implementation": "cudnn"}),
     ):

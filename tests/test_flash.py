@@ -126,8 +126,8 @@ def test_products_of_both_widths_of_vectors(lanes: int, monkeypatch: pytest.Monk
         np.testing.assert_allclose(found[name], expected[name], atol=2e-5, err_msg=name)
 
 
-def _renamed(call: Any, suffix: str, kernel: Any, name: str, *rest: Any) -> Any:
-    return call(kernel, name + suffix, *rest)
+def _renamed(call: Any, suffix: str, kernel: Any, name: str, *rest: Any, **options: Any) -> Any:
+    return call(kernel, name + suffix, *rest, **options)
 
 
 def test_memory_does_not_grow_with_the_square() -> None:

@@ -38,9 +38,9 @@ class SceneField(nn.Module):
     """
 
     features: int
+    implementation: str | None = None
     hidden: int = 24
     embed: int = 24
-    implementation: str | None = None
 
     @nn.compact
     def __call__(self, batch: Batch, *, height: int, width: int) -> jax.Array:

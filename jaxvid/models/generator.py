@@ -141,9 +141,8 @@ class Generator(nn.Module):
             frame_BTD += ClassEmbed(c.width, self.classes, name="class")(batch["label"])[:, None]
         h, w = H // c.patch, W // c.patch
         x = nn.Dense(c.width, name="patches")(patchify(pixels, c.patch))
-        x += SceneField(c.width, implementation=self.implementation, name="scene_tokens")(
-            batch, height=h, width=w
-        )
+        way = self.implementation
+        x += SceneField(c.width, way, name="scene_tokens")(batch, height=h, width=w)
         if c.latent:
             z = nn.Dense(c.width, name="latent")(latent_BZ.astype(dtype))
             frame_BTD += z[:, None]
@@ -154,8 +153,7 @@ class Generator(nn.Module):
         for i in range(c.layers):
             x = self._layer(i)(x, frame_BTD, memory, memory_mask)
         x = rms_norm(x).reshape(B * T, h, w, c.width)
-        decoder = Decoder(c, self.remat, self.implementation)
-        nn.share_scope(self, decoder)
+        nn.share_scope(self, decoder := Decoder(c, self.remat, way))
         x = decoder(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
         painted = nn.Dense(3, name="rgb")(x).reshape(noise_BTHWC.shape).astype(jnp.float32)
         video = Fetch(name="fetch")(x, near, painted)
@@ -184,21 +182,19 @@ class Decoder(nn.Module):
         self, x: jax.Array, frame: jax.Array, pixels_BTHWC: jax.Array, batch: Batch
     ) -> jax.Array:
         c = self.config
-        B, T, H, W, _ = pixels_BTHWC.shape
+        (B, T, H, W, _), way = pixels_BTHWC.shape, self.implementation
         for i, width in enumerate(c.decoder):
             x = unpatchify(nn.Dense(4 * width, name=f"up{i}")(x), 2)
             x = modulate(x, frame, name=f"modulate{i}")
             if x.shape[1] == H:  # full resolution: what stands in the script and what is known
-                drawn = SceneField(c.drawing, implementation=self.implementation, name="scene")(
-                    batch, height=H, width=W
-                )
+                drawn = SceneField(c.drawing, way, name="scene")(batch, height=H, width=W)
                 drawn += nn.Dense(c.drawing, name="pixels")(pixels_BTHWC)
                 drawn = drawn.reshape(B * T, H, W, c.drawing)
                 drawn += nn.Dense(c.drawing, name="join")(x)
                 x = x + nn.Dense(width, name="draw")(leaky(drawn))
             block = nn.remat(ResidualConv) if self.remat else ResidualConv
             for j in range(c.blocks):
-                x = block(width // 2, self.implementation, name=f"block{i}_{j}")(x)
+                x = block(width // 2, way, name=f"block{i}_{j}")(x)
         return leaky(x)
 
 

@@ -67,7 +67,7 @@ def attention(
     extras = Extras(mask, bias, causal, segments, key_segments, _scale(scale, q_BLKA),
                     offset, length)  # fmt: skip
     extras = _checked(q_BLKA, k_BSKA, v_BSKA, extras)
-    plain = mask is None and bias is None and q_BLKA.shape[-1] == v_BSKA.shape[-1]
+    plain = not _refused_by_flash(q_BLKA, v_BSKA, extras)
     name = implementation or best(q_BLKA.shape, k_BSKA.shape, q_BLKA.dtype, plain=plain)
     if name not in IMPLEMENTATIONS:
         raise UserError(
@@ -110,10 +110,11 @@ def best(
 ) -> str:
     """The implementation that ``attention`` takes for these shapes if none is named.
 
-    ``plain``: without mask and bias, values as wide as keys. CPU with one device (over several, a
-    loop over examples would gather the batch): sequences of 128 and more flash where it is plain,
-    else blocked; fused for shorter ones where the logits of the whole call are few. GPU: cudnn for
-    half precision. Elsewhere: chunked where logits are too many to be kept. Else reference.
+    ``plain``: without bias, values as wide as keys, no mask but of keys (*#B,1,1,S). CPU with one
+    device (over several, a loop over examples would gather the batch): flash for 24 tokens and more
+    where it is plain; blocked for 128 and more; fused where the logits of the whole call are few.
+    GPU: cudnn for half precision. Elsewhere: chunked where logits are too many to be kept. Else
+    reference.
     """
     platform = platform or jax.default_backend()
     devices = devices or jax.device_count()
@@ -121,8 +122,10 @@ def best(
     if platform == "cpu":
         if devices > 1:
             return "reference"
+        if plain and min(L, S) >= 24 and not _no_flash(q_shape[-1]):
+            return "flash"
         if min(L, S) >= 128:
-            return "flash" if plain and not _no_flash(q_shape[-1]) else "blocked"
+            return "blocked"
         return "fused" if math.prod(q_shape[:-1]) * S <= FEW else "reference"
     if platform in ("gpu", "cuda") and not _refusal(q_shape[-1], dtype, platform):
         return "cudnn"
@@ -198,11 +201,11 @@ LONG, LONG_CAUSAL = ((2048, 512, 2), (1024, 512, 2)), ((1024, 256, 2), (1024, 25
 
 
 def flash(q: Array, k: Array, v: Array, extras: Extras) -> Array:
-    """Machine code made for this CPU (``ops.flash``): O(N) memory, no mask and no bias."""
-    if extras.mask is not None or extras.bias is not None or q.shape[-1] != v.shape[-1]:
-        why: str | None = "takes no mask, no bias and no values wider or narrower than keys"
-    else:
-        why = _no_flash(q.shape[-1], jax.default_backend())
+    """Machine code made for this CPU (``ops.flash``): O(N) memory, no bias, a mask only of keys.
+
+    It can be differentiated backwards as often as one likes, not forward (jvp).
+    """
+    why = _refused_by_flash(q, v, extras) or _no_flash(q.shape[-1], jax.default_backend())
     if why:
         raise UserError(f"attention 'flash' {why}; leave the implementation out")
     lead, (L, S) = q.shape[:-3], (q.shape[-3], k.shape[-3])
@@ -213,11 +216,23 @@ def flash(q: Array, k: Array, v: Array, extras: Extras) -> Array:
     if extras.length is not None:
         limit = jnp.minimum(limit, jnp.asarray(extras.length)[..., None])
     groups = [(extras.segments, L), (extras.key_segments, S)]
+    if extras.mask is not None:  # keys that may be read are of the queries' segment
+        groups = [(jnp.ones(L, jnp.int32), L), (extras.mask[..., 0, 0, :], S)]
     who = [jnp.zeros((*lead, n), jnp.int32) if x is None else jnp.broadcast_to(x, (*lead, n))
            for x, n in groups]  # fmt: skip
     who_BN = jnp.concatenate([limit, *who], axis=-1).astype(jnp.int32).reshape(B, 2 * L + S)
     q_, k_, v_ = (x.astype(jnp.float32).reshape(B, *x.shape[-3:]) for x in (q, k, v))
     return flash_.attend(extras.scale, q_, k_, v_, who_BN).reshape(q.shape).astype(q.dtype)
+
+
+def _refused_by_flash(q: Array, v: Array, extras: Extras) -> str | None:
+    """What ``flash`` cannot do of what is asked, or None."""
+    if extras.bias is not None or q.shape[-1] != v.shape[-1]:
+        return "takes no bias and no values wider or narrower than keys"
+    of_keys = extras.mask is None or extras.mask.shape[-3:-1] == (1, 1)
+    if not of_keys or (extras.mask is not None and extras.segments is not None):
+        return "takes no mask but one of keys, (*B,1,1,S), and that not beside segments"
+    return None
 
 
 def _no_flash(features: int, platform: str = "cpu") -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxvid.ops.flash_kernels import LOW, Backward, Forward
+from jaxvid.ops.flash_kernels import LOW, Backward, Forward, Tiles
 from jaxvid.ops.kernel import call
 
 
@@ -24,8 +24,7 @@ def _read(scale: float, q: Any, k: Any, v: Any, who: Any) -> Any:
     """The output and the log-sum-exp (B,K,L) of the logits."""
     B, L, K, _ = q.shape
     shapes = [q.shape, (B, K, L)]
-    sizes = q.shape[-1:]
-    return call(Forward, "attention", sizes, shapes, q, k, v, jnp.float32(scale), who)
+    return _call(Forward, "attention", shapes, q, k, v, jnp.float32(scale), who)
 
 
 def _read_forward(scale: float, q: Any, k: Any, v: Any, who: Any) -> Any:
@@ -46,7 +45,7 @@ def _gradients(scale: float, grad: Any, grad_lse: Any, *kept: Any) -> Any:
     q, k, v, who, out, lse = kept
     shapes = [x.shape for x in (q, k, v)]
     arrays = q, k, v, jnp.float32(scale), who, out, lse, grad, grad_lse
-    return call(Backward, "attention_gradient", q.shape[-1:], shapes, *arrays)
+    return _call(Backward, "attention_gradient", shapes, *arrays)
 
 
 def _gradients_forward(scale: float, *given: Any) -> Any:
@@ -77,3 +76,11 @@ def _plain(scale: float, q: Any, k: Any, v: Any, who: Any) -> Any:
     weights = jnp.where(may, jax.nn.softmax(logits, axis=-1), 0.0)
     lse = jax.nn.logsumexp(logits, axis=-1)
     return jnp.einsum("bkls,bska->blka", weights, v), lse
+
+
+def _call(kernel: type[Tiles], name: str, shapes: Any, q: Any, k: Any, *rest: Any) -> Any:
+    """In tiles no larger than what there is."""
+    A, (queries, keys) = q.shape[-1], kernel.most
+    queries = min(queries, max(16, 1 << (q.shape[1] - 1).bit_length()))
+    keys = min(keys, max(16, 1 << (k.shape[1] - 1).bit_length()))
+    return call(kernel, name, (A, queries, keys), shapes, q, k, *rest, multiple=A)

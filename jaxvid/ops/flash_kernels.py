@@ -27,13 +27,13 @@ class Tiles(Kernel):
     keys (backward)."""
 
     axes = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2))
-    queries, keys = 0, 0  # of a tile
+    most = (0, 0)  # queries and keys of a tile
 
-    def __init__(self, program: Program, features: int) -> None:
-        super().__init__(program, features)
-        self.A, self.tall = features, program.tall
+    def __init__(self, program: Program, *sizes: int) -> None:
+        super().__init__(program, *sizes)
+        (self.A, self.queries, self.keys), self.tall = sizes, program.tall
         self.spaced = self.queries + machine.LINE  # from a row of a tile to the next: no power of 2
-        self.AP = _up(features, program.lanes)  # floats from a row of features to the next
+        self.AP = _up(self.A, program.lanes)  # floats from a row of features to the next
         self.B, self.L, self.K, self.S, self.G = self.lengths
         self.lanes = range(0, self.queries, program.lanes)
 
@@ -102,7 +102,7 @@ class Forward(Tiles):
     """(q, k, v, scale, who) -> out (B,L,K,A), log-sum-exp (B,K,L)."""
 
     inputs, outputs = ("q", "k", "v", "scale", "who"), ("out", "lse")
-    queries, keys = 128, 256
+    most = (128, 256)
 
     def items(self, code: Code, lengths: list[Value]) -> Value:
         B, L, K, *_ = lengths
@@ -199,7 +199,7 @@ class Backward(Tiles):
 
     inputs = ("q", "k", "v", "scale", "who", "out", "lse", "grad", "grad_lse")
     outputs = ("dq", "dk", "dv")
-    queries, keys = 64, 512
+    most = (64, 512)
 
     def items(self, code: Code, lengths: list[Value]) -> Value:
         return lengths[0] * lengths[4]

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxvid.ops.kernel import SLOPE, call, possible
+from jaxvid.ops.kernel import SLOPE, added, call, possible
 from jaxvid.ops.layout import Parts, spread
 from jaxvid.ops.paint_kernels import Backward, Forward, parts
 
@@ -78,11 +78,12 @@ def _gradients(grad: Any, *arrays: Any) -> Any:
     turned = (we.T, wg.T, wv.T, kernel.swapaxes(2, 3))
     *found, of_ground, part = _call(Backward, "paint_gradient", outputs, *arrays, grad, *turned)
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
-    *split, kernels, looks = jnp.split(part.reshape(B, -1, sum(sizes)).sum(axis=1), ends, axis=1)
+    *split, kernels, looks = jnp.split(added(part.reshape(B, -1, sum(sizes))), ends, axis=1)
     weights = (g.sum(axis=0).reshape(a.shape) for g, a in zip(split, arrays[6:11], strict=True))
+    of_ground = added(of_ground.reshape(*grad.shape[:2], -1)).reshape(arrays[5].shape)
     of_kernel = kernels.reshape(B, N, *kernel.shape[2:]).swapaxes(0, 1)
     of_look = looks.reshape(B, N, F).swapaxes(0, 1)
-    return *found[:3], of_kernel, found[3], of_ground.sum(axis=1), *weights, of_look
+    return *found[:3], of_kernel, found[3], of_ground, *weights, of_look
 
 
 def _gradients_forward(*given: Any) -> Any:

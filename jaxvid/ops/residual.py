@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxvid.ops.kernel import SLOPE, call, possible
+from jaxvid.ops.kernel import SLOPE, added, call, possible
 from jaxvid.ops.residual_kernels import Backward, Block, Forward, items, parts
 
 
@@ -57,7 +57,7 @@ def _gradients(grad: Any, *arrays: Any) -> Any:
     shapes = [x.shape, (x.shape[0] * items(x.shape[1]), sum(sizes))]
     dx, found = _call(Backward, "residual_gradient", shapes, x, w1, b1, w2, b2, grad, *turned)
     ends = [sum(sizes[: i + 1]) for i in range(4)]
-    split = jnp.split(found.sum(axis=0), ends)
+    split = jnp.split(added(found[None])[0], ends)
     return dx, *(g.reshape(a.shape) for g, a in zip(split, arrays[1:], strict=True))
 
 
