@@ -8,7 +8,7 @@ import jax
 import optax
 from flax.linen.initializers import normal
 
-from jaxvid.models.blocks import Attention, FeedForward, rms_norm
+from jaxvid.models.blocks import Attention, Dense, FeedForward, rms_norm
 from jaxvid.typing import Batch, Metrics, Params, Reduce
 
 
@@ -29,7 +29,7 @@ class Transformer(nn.Module):
         for i in range(self.layers):
             x = x + Attention(self.heads, name=f"attention{i}")(rms_norm(x))
             x = x + FeedForward(name=f"feed{i}")(rms_norm(x))
-        return nn.Dense(self.vocabulary, name="logits")(rms_norm(x))
+        return Dense(self.vocabulary, name="logits")(rms_norm(x))
 
 
 def transformer_loss(model: Transformer, params: Params, batch: Batch) -> jax.Array:

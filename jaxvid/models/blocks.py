@@ -1,5 +1,6 @@
 """The pieces that the networks share: norms, attention, feed-forward, residual convolutions."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +9,11 @@ import jax
 import jax.numpy as jnp
 from flax.linen.initializers import variance_scaling, zeros
 
+from jaxvid.ops import thin
 from jaxvid.ops.attention import attention
 from jaxvid.ops.residual import plain, residual
 
+Dense = functools.partial(nn.Dense, dot_general=thin.dot_general)
 SMALL = variance_scaling(0.01, "fan_in", "truncated_normal")  # residual branches start near zero
 FAN_IN = variance_scaling(2.0, "fan_in", "normal")  # He et al., 2015, for leaky ReLU
 
@@ -44,14 +47,14 @@ class Attention(nn.Module):
         D = x_BLD.shape[-1]
         memory_BSD = x_BLD if memory_BSD is None else memory_BSD
         split = (self.heads, D // self.heads)
-        q = nn.Dense(D, use_bias=False, name="q")(x_BLD)
-        k = nn.Dense(D, use_bias=False, name="k")(memory_BSD)
-        v = nn.Dense(D, use_bias=False, name="v")(memory_BSD)
+        q = Dense(D, use_bias=False, name="q")(x_BLD)
+        k = Dense(D, use_bias=False, name="k")(memory_BSD)
+        v = Dense(D, use_bias=False, name="v")(memory_BSD)
         q, k, v = (t.reshape(*t.shape[:-1], *split) for t in (q, k, v))
         gain = self.param("gain", nn.initializers.constant(2.0), (self.heads, 1))
         way = self.implementation
         y = attention(rms_norm(q) * gain, rms_norm(k), v, mask=mask, implementation=way)
-        return nn.Dense(D, kernel_init=SMALL, name="out")(y.reshape(x_BLD.shape))
+        return Dense(D, kernel_init=SMALL, name="out")(y.reshape(x_BLD.shape))
 
 
 class FeedForward(nn.Module):
@@ -60,8 +63,8 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x_BLD: jax.Array) -> jax.Array:
         D = x_BLD.shape[-1]
-        gate, value = jnp.split(nn.Dense(4 * D, use_bias=False, name="up")(x_BLD), 2, axis=-1)
-        return nn.Dense(D, kernel_init=SMALL, name="down")(nn.silu(gate) * value)
+        gate, value = jnp.split(Dense(4 * D, use_bias=False, name="up")(x_BLD), 2, axis=-1)
+        return Dense(D, kernel_init=SMALL, name="down")(nn.silu(gate) * value)
 
 
 class Weights(nn.Module):

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvid import script
-from jaxvid.models.blocks import Weights
+from jaxvid.models.blocks import Dense, Weights
 from jaxvid.ops.layout import FEATURES, draw_parts
 from jaxvid.ops.paint import paint, plain
 from jaxvid.ops.positions import pixel_grid
@@ -56,12 +56,12 @@ class SceneField(nn.Module):
             axis=-1,
         )
         B, N, _ = entity_BNE.shape
-        shape_BNFD = nn.Dense(FEATURES * self.hidden, name="shape")(entity_BNE)
+        shape_BNFD = Dense(FEATURES * self.hidden, name="shape")(entity_BNE)
         shape_BNFD = shape_BNFD.reshape(B, N, FEATURES, self.hidden)
         shown = batch["boxes"], batch["visible"]
         shapes, mask_NBTHW = draw_parts(*shown, shape_BNFD, height=height, width=width)
         mask_NBTHW = mask_NBTHW.astype(entity_BNE.dtype)  # places are computed in float32
-        look_BNF = nn.Dense(self.features, name="look")(entity_BNE)
+        look_BNF = Dense(self.features, name="look")(entity_BNE)
         D, F = self.hidden, self.features
         we, be = Weights((D, D), LECUN, name="edge")()
         wg, bg = Weights((D, F), LECUN, name="gate")()
@@ -79,6 +79,6 @@ class SceneField(nn.Module):
         tone_BE = table(batch["background"])
         grid_HWF = pixel_grid(height, width, octaves=OCTAVES).astype(tone_BE.dtype)
         F = grid_HWF.shape[-1]
-        weights_BFD = nn.Dense(F * self.features, name="grid")(tone_BE)
+        weights_BFD = Dense(F * self.features, name="grid")(tone_BE)
         weights_BFD = weights_BFD.reshape(-1, F, self.features) / F**0.5
         return jnp.einsum("hwf,bfd->bhwd", grid_HWF, weights_BFD)

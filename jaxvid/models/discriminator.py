@@ -13,6 +13,7 @@ from jaxvid.config import CriticConfig
 from jaxvid.models.blocks import (
     FAN_IN,
     Attention,
+    Dense,
     FeedForward,
     ResidualConv,
     leaky,
@@ -36,8 +37,8 @@ def _pool(x_BHWC: jax.Array) -> jax.Array:
 def _projected(h: jax.Array, text_BD: jax.Array, name: str) -> jax.Array:
     """Linear score of features (B,n,D) plus their product with the caption's summary: (B,n)."""
     D = h.shape[-1]
-    caption = nn.Dense(D, name=f"{name}_caption")(text_BD)[:, None]
-    return nn.Dense(1, name=f"{name}_score")(h)[..., 0] + (h * caption).sum(-1) / D**0.5
+    caption = Dense(D, name=f"{name}_caption")(text_BD)[:, None]
+    return Dense(1, name=f"{name}_score")(h)[..., 0] + (h * caption).sum(-1) / D**0.5
 
 
 class FrameCritic(nn.Module):
@@ -50,16 +51,16 @@ class FrameCritic(nn.Module):
         B, T, H, W, _ = frames_BTHWC.shape
         widths = self.config.frame_widths
         h, w = H // 2, W // 2
-        x = nn.Dense(widths[0], name="pixels")(patchify(frames_BTHWC, 2))
+        x = Dense(widths[0], name="pixels")(patchify(frames_BTHWC, 2))
         x += SceneField(widths[0], name="scene")(batch, height=h, width=w)
         x = x.reshape(B * T, h, w, widths[0])
         for i, width in enumerate(widths):
             if i:
-                x = nn.Dense(width, name=f"down{i}")(patchify(x, 2))
+                x = Dense(width, name=f"down{i}")(patchify(x, 2))
             x = nn.Conv(width, (3, 3), kernel_init=FAN_IN, name=f"conv{i}")(leaky(x))
             x = ResidualConv(width, name=f"block{i}")(x)
         x = leaky(x).reshape(B, T, -1)
-        x = leaky(nn.Dense(widths[-1], name="flat")(x))
+        x = leaky(Dense(widths[-1], name="flat")(x))
         return _projected(x, text_BD, "frame")
 
 
@@ -78,20 +79,20 @@ class ClipEyes(nn.Module):
         c = self.config
         video = _pool(video_BTHWC)
         B, T, H, W, _ = video.shape
-        x = nn.Dense(c.clip_width // 2, name="pixels")(patchify(video, 2))
+        x = Dense(c.clip_width // 2, name="pixels")(patchify(video, 2))
         if self.scripted:
             x += SceneField(c.clip_width // 2, name="scene")(batch, height=H // 2, width=W // 2)
         x = nn.Conv(c.clip_width // 2, (3, 3), kernel_init=FAN_IN, name="conv")(leaky(x))
-        x = nn.Dense(c.clip_width, name="patches")(patchify(leaky(x), 2))
+        x = Dense(c.clip_width, name="patches")(patchify(leaky(x), 2))
         x = self._neighbours(x)  # motion is a difference of adjacent frames
         i = 0
         while min(x.shape[2:4]) > PLACES and not (x.shape[2] % 2 or x.shape[3] % 2):
-            x = nn.Dense(c.clip_width, name=f"down{i}")(patchify(leaky(x), 2))
+            x = Dense(c.clip_width, name=f"down{i}")(patchify(leaky(x), 2))
             i += 1
         x = x.reshape(B, T, -1)
-        x = nn.Dense(c.clip_width, name="frame")(leaky(x))
+        x = Dense(c.clip_width, name="frame")(leaky(x))
         times = sinusoids(batch["times"], width=c.clip_width).astype(x.dtype)
-        x += nn.Dense(c.clip_width, name="time")(times)
+        x += Dense(c.clip_width, name="time")(times)
         attend = nn.remat(Attention) if self.remat else Attention
         for i in range(c.clip_layers):
             # The exact penalties differentiate twice.
@@ -105,7 +106,7 @@ class ClipEyes(nn.Module):
         before = jnp.concatenate([x_BTHWC[:, :1], x_BTHWC[:, :-1]], axis=1)
         after = jnp.concatenate([x_BTHWC[:, 1:], x_BTHWC[:, -1:]], axis=1)
         joined = jnp.concatenate([before, x_BTHWC, after], axis=-1)
-        return x_BTHWC + nn.Dense(x_BTHWC.shape[-1], name="neighbours")(leaky(joined))
+        return x_BTHWC + Dense(x_BTHWC.shape[-1], name="neighbours")(leaky(joined))
 
 
 class Critics(nn.Module):
@@ -154,11 +155,11 @@ class Posterior(nn.Module):
         self, video_BTHWC: jax.Array, batch: Batch
     ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
         seen_BTD = ClipEyes(self.config, scripted=False, name="clip")(video_BTHWC, batch)
-        h = leaky(nn.Dense(self.config.clip_width, name="mix")(seen_BTD.mean(axis=1)))
-        clip = nn.Dense(2 * self.latent, name="latent")(h) if self.latent else h[:, :0]
+        h = leaky(Dense(self.config.clip_width, name="mix")(seen_BTD.mean(axis=1)))
+        clip = Dense(2 * self.latent, name="latent")(h) if self.latent else h[:, :0]
         frame = seen_BTD[..., :0]
         if self.motion:
-            frame = nn.Dense(2 * self.motion, name="motion")(leaky(seen_BTD))
+            frame = Dense(2 * self.motion, name="motion")(leaky(seen_BTD))
         return _narrow(clip), _narrow(frame)
 
 

@@ -18,6 +18,7 @@ from jaxvid.config import GeneratorConfig
 from jaxvid.models.blocks import (
     SMALL,
     Attention,
+    Dense,
     FeedForward,
     ResidualConv,
     leaky,
@@ -79,7 +80,7 @@ class Layer(nn.Module):
 def modulate(x: jax.Array, by: jax.Array, *, name: str) -> jax.Array:
     """x (1 + scale) + shift, both read from ``by`` (FiLM: Perez et al., 2018); x at the start."""
     D = x.shape[-1]
-    scale, shift = jnp.split(nn.Dense(2 * D, kernel_init=SMALL, name=name)(nn.silu(by)), 2, axis=-1)
+    scale, shift = jnp.split(Dense(2 * D, kernel_init=SMALL, name=name)(nn.silu(by)), 2, axis=-1)
     return x * (1.0 + scale) + shift
 
 
@@ -131,31 +132,31 @@ class Generator(nn.Module):
         pixels = pixels.astype(dtype)
         frame_BTD = sinusoids(batch["times"], width=c.width).astype(dtype)
         facts = [whole_BT, near.both, near.some, near.share, batch["times"]]
-        frame_BTD += nn.Dense(c.width, name="frame")(jnp.stack(facts, axis=-1).astype(dtype))
-        frame_BTD += nn.Dense(c.width, name="summary")(text_BD)[:, None]
+        frame_BTD += Dense(c.width, name="frame")(jnp.stack(facts, axis=-1).astype(dtype))
+        frame_BTD += Dense(c.width, name="summary")(text_BD)[:, None]
         if c.motion:
             motion_BTM = jnp.zeros((B, T, c.motion)) if motion_BTM is None else motion_BTM
-            moved = nn.Dense(c.width, use_bias=False, name="motion")
+            moved = Dense(c.width, use_bias=False, name="motion")
             frame_BTD += moved(motion_BTM.astype(dtype))
         if self.classes:
             frame_BTD += ClassEmbed(c.width, self.classes, name="class")(batch["label"])[:, None]
         h, w = H // c.patch, W // c.patch
-        x = nn.Dense(c.width, name="patches")(patchify(pixels, c.patch))
+        x = Dense(c.width, name="patches")(patchify(pixels, c.patch))
         way = self.implementation
         x += SceneField(c.width, way, name="scene_tokens")(batch, height=h, width=w)
         if c.latent:
-            z = nn.Dense(c.width, name="latent")(latent_BZ.astype(dtype))
+            z = Dense(c.width, name="latent")(latent_BZ.astype(dtype))
             frame_BTD += z[:, None]
             x += FrameField(c.width, name="field")(frame_BTD, height=h, width=w)
         grid = pixel_grid(h, w, octaves=OCTAVES).astype(dtype)
-        x += nn.Dense(c.width, name="place")(grid)
+        x += Dense(c.width, name="place")(grid)
         x = x.reshape(B, T, h * w, c.width)
         for i in range(c.layers):
             x = self._layer(i)(x, frame_BTD, memory, memory_mask)
         x = rms_norm(x).reshape(B * T, h, w, c.width)
         nn.share_scope(self, decoder := Decoder(c, self.remat, way))
         x = decoder(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
-        painted = nn.Dense(3, name="rgb")(x).reshape(noise_BTHWC.shape).astype(jnp.float32)
+        painted = Dense(3, name="rgb")(x).reshape(noise_BTHWC.shape).astype(jnp.float32)
         video = Fetch(name="fetch")(x, near, painted)
         return jnp.where(mask_BTHW1 > 0, known_BTHWC, video)
 
@@ -184,14 +185,14 @@ class Decoder(nn.Module):
         c = self.config
         (B, T, H, W, _), way = pixels_BTHWC.shape, self.implementation
         for i, width in enumerate(c.decoder):
-            x = unpatchify(nn.Dense(4 * width, name=f"up{i}")(x), 2)
+            x = unpatchify(Dense(4 * width, name=f"up{i}")(x), 2)
             x = modulate(x, frame, name=f"modulate{i}")
             if x.shape[1] == H:  # full resolution: what stands in the script and what is known
                 drawn = SceneField(c.drawing, way, name="scene")(batch, height=H, width=W)
-                drawn += nn.Dense(c.drawing, name="pixels")(pixels_BTHWC)
+                drawn += Dense(c.drawing, name="pixels")(pixels_BTHWC)
                 drawn = drawn.reshape(B * T, H, W, c.drawing)
-                drawn += nn.Dense(c.drawing, name="join")(x)
-                x = x + nn.Dense(width, name="draw")(leaky(drawn))
+                drawn += Dense(c.drawing, name="join")(x)
+                x = x + Dense(width, name="draw")(leaky(drawn))
             block = nn.remat(ResidualConv) if self.remat else ResidualConv
             for j in range(c.blocks):
                 x = block(width // 2, way, name=f"block{i}_{j}")(x)
@@ -213,7 +214,7 @@ class Fetch(nn.Module):
     def __call__(self, x: jax.Array, near: Neighbours, painted_BTHWC: jax.Array) -> jax.Array:
         shape = near.before.shape
         before, after = (v.reshape(-1, *shape[2:]) for v in (near.before, near.after))
-        head = nn.Dense(6, kernel_init=zeros, name="flow")(x).astype(jnp.float32)
+        head = Dense(6, kernel_init=zeros, name="flow")(x).astype(jnp.float32)
         share, both, some = (v.reshape(-1, 1, 1, 1) for v in near[2:])
         flow = (1.0 - both) * head[..., :4]  # two that meet are moved already
         before, after = warp(before, flow[..., :2])[0], warp(after, flow[..., 2:])[0]
@@ -238,7 +239,7 @@ class FrameField(nn.Module):
     def __call__(self, frame_BTD: jax.Array, *, height: int, width: int) -> jax.Array:
         grid_HWF = pixel_grid(height, width, octaves=OCTAVES).astype(frame_BTD.dtype)
         F = grid_HWF.shape[-1]
-        h = nn.silu(nn.Dense(self.features, name="hidden")(nn.silu(frame_BTD)))
-        weights = nn.Dense(F * self.features, name="weights")(h)
+        h = nn.silu(Dense(self.features, name="hidden")(nn.silu(frame_BTD)))
+        weights = Dense(F * self.features, name="weights")(h)
         weights_BTFD = weights.reshape(*frame_BTD.shape[:2], F, self.features) / F**0.5
         return jnp.einsum("hwf,btfd->bthwd", grid_HWF, weights_BTFD)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxvid.ops.kernel import SLOPE, added, call, possible
 from jaxvid.ops.residual_kernels import Backward, Block, Forward, items, parts
+from jaxvid.ops.thin import matmul
 
 
 def residual(
@@ -26,10 +27,10 @@ def residual(
 
 def plain(x: Any, w1: Any, b1: Any, w2: Any, b2: Any, w3: Any) -> Any:
     """The formula, by XLA."""
-    h = jax.nn.leaky_relu(x @ w1 + b1, SLOPE)
+    h = jax.nn.leaky_relu(matmul(x, w1) + b1, SLOPE)
     dims = ("NHWC", "HWIO", "NHWC")
     h = jax.lax.conv_general_dilated(h, w2, (1, 1), "SAME", dimension_numbers=dims)
-    return x + jax.nn.leaky_relu(h + b2, SLOPE) @ w3
+    return x + matmul(jax.nn.leaky_relu(h + b2, SLOPE), w3)
 
 
 @jax.custom_vjp

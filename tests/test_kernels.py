@@ -1,0 +1,141 @@
+"""Laws of the machine code for layers: against the formula by XLA, to any order of derivative."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvid.models.blocks import Dense, ResidualConv
+from jaxvid.models.conditions import SceneField
+from jaxvid.ops import kernel, layout, paint, residual, thin
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a computer with one: the tests have eight, with which XLA's way is taken."""
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+
+
+def normal(*shape: int) -> jax.Array:
+    scale = np.sqrt(shape[0]) if len(shape) == 2 else 2.0
+    return jnp.asarray(RNG.normal(size=shape) / scale, jnp.float32)
+
+
+def block(N: int, H: int, W: int, C: int, F: int) -> tuple[Any, ...]:
+    w2 = normal(3, 3, F, F) / F**0.5
+    return normal(N, H, W, C), normal(C, F), normal(F), w2, normal(F), normal(F, C)
+
+
+def scene(N: int, B: int, T: int, H: int, W: int, D: int, F: int) -> tuple[Any, ...]:
+    boxes = jnp.asarray(RNG.uniform(0.2, 0.8, (B, T, N, 4)), jnp.float32)
+    mapped = normal(B, N, layout.FEATURES, D)
+    shapes, mask = layout.draw_parts(boxes, jnp.ones((B, T, N)), mapped, height=H, width=W)
+    weights = normal(D, D), normal(D), normal(D, F), normal(F), normal(D, F), normal(N, B, F)
+    return *shapes, mask, normal(B, H, W, F), *weights
+
+
+CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]] = {
+    "block, rows that are no whole item": (
+        residual._fused,
+        residual.plain,
+        block(2, 20, 24, 16, 8),
+    ),
+    "block, one item": (residual._fused, residual.plain, block(1, 5, 8, 32, 16)),
+    "scene, blocks of rows": (paint._fused, paint._plain, scene(2, 2, 3, 12, 16, 24, 32)),
+    "scene, one actor, wide rows": (paint._fused, paint._plain, scene(1, 1, 2, 3, 72, 8, 16)),
+    "thin": (thin._times.bind, jnp.matmul, (normal(1352, 24), normal(24, 40))),
+    "thin, turned": (thin._outer.bind, lambda x, g: x.T @ g, (normal(1352, 8), normal(1352, 16))),
+}
+
+
+def close(found: Any, expected: Any) -> None:
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        scale = max(1e-6, float(jnp.abs(b).max()))
+        np.testing.assert_allclose(a / scale, b / scale, atol=5e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_output_and_gradients_are_those_of_the_formula(case: str) -> None:
+    ours, plain, arrays = CASES[case]
+    shape = jax.eval_shape(plain, *arrays).shape
+    grad = normal(*shape)
+    for run in (lambda f: f(*arrays), lambda f: jax.vjp(f, *arrays)[1](grad)):
+        close(jax.jit(functools.partial(run, ours))(), jax.jit(functools.partial(run, plain))())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_of_gradients_are_those_of_the_formula(case: str) -> None:
+    ours, plain, arrays = CASES[case]
+
+    def penalty(f: Any, *arrays: Any) -> Any:
+        slopes = jax.grad(lambda *x: jnp.sin(f(*x)).sum(), tuple(range(len(arrays))))(*arrays)
+        return sum((s**2).mean() for s in slopes)
+
+    every = tuple(range(len(arrays)))
+    found, expected = (
+        jax.jit(jax.grad(functools.partial(penalty, f), every))(*arrays) for f in (ours, plain)
+    )
+    close(found, expected)
+
+
+def test_thin_products_are_differentiated_forward_and_mapped() -> None:
+    x, w = normal(3, 1024, 8), normal(8, 16)
+    ours, plain = (lambda x, w: thin.matmul(x, w)), jnp.matmul
+    for run in (
+        lambda f: jax.jvp(f, (x, w), (x + 1, w * 2))[1],
+        lambda f: jax.vmap(f, (0, None))(x, w),
+        lambda f: jax.vmap(f, (None, 0))(x[0], jnp.stack([w, w + 1])),
+        lambda f: jax.jacfwd(lambda s: f(x * s, w))(jnp.float32(2.0)),
+    ):
+        close(run(ours), run(plain))
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_layers_take_it_where_it_fits(taken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And else, in half precision here, what XLA makes; parameters are those of dense layers."""
+    called: list[str] = []
+
+    def spy(kind: Any, name: str, *rest: Any, **options: Any) -> Any:
+        called.append(name)
+        return kernel.call(kind, name, *rest, **options)
+
+    for module in (residual, paint, thin):
+        monkeypatch.setattr(module, "call", spy)
+    dtype = jnp.float32 if taken else jnp.bfloat16
+    x = normal(2, 32, 32, 16).astype(dtype)
+    for layer, names in ((ResidualConv(8), {"residual"}), (Dense(8), {"times"})):
+        params = layer.init(jax.random.key(0), x)["params"]
+        params = jax.tree.map(lambda p: p.astype(dtype), params)
+        called.clear()
+        out = layer.apply({"params": params}, x)
+        assert out.dtype == dtype and set(called) == (names if taken else set())
+    tree = ResidualConv(8).init(jax.random.key(0), x)["params"]
+    assert {k: sorted(v) for k, v in tree.items()} == {
+        "reduce": ["bias", "kernel"], "conv": ["bias", "kernel"], "expand": ["kernel"]
+    }  # fmt: skip
+
+
+def test_a_scene_is_the_same_both_ways() -> None:
+    batch = {
+        "attributes": jnp.ones((2, 2, 3), jnp.int32),
+        "boxes": jnp.asarray(RNG.uniform(0.2, 0.8, (2, 3, 2, 4)), jnp.float32),
+        "visible": jnp.ones((2, 3, 2)),
+        "background": jnp.ones((2,), jnp.int32),
+    }
+    ours, plain = SceneField(16), SceneField(16, "reference")
+    size = {"height": 8, "width": 16}
+    params = ours.init(jax.random.key(0), batch, **size)
+    close(ours.apply(params, batch, **size), plain.apply(params, batch, **size))
+
+
+def test_what_is_no_number_is_seen() -> None:
+    arrays = block(1, 8, 8, 16, 8)
+    bad = arrays[0].at[0, 4, 4, 0].set(jnp.nan)
+    out = np.asarray(residual._fused(bad, *arrays[1:]))
+    assert np.isnan(out[0, 3:6, 3:6]).all() and np.isfinite(out[0, :3]).all()
