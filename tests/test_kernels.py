@@ -1,6 +1,7 @@
 """Laws of the machine code for layers: against the formula by XLA, to any order of derivative."""
 
 import functools
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from jaxvid.models.blocks import Dense, ResidualConv
 from jaxvid.models.conditions import SceneField
-from jaxvid.ops import kernel, layout, paint, residual, thin
+from jaxvid.ops import kernel, layout, machine, paint, residual, thin
 
 RNG = np.random.default_rng(0)
 
@@ -139,3 +140,25 @@ def test_what_is_no_number_is_seen() -> None:
     bad = arrays[0].at[0, 4, 4, 0].set(jnp.nan)
     out = np.asarray(residual._fused(bad, *arrays[1:]))
     assert np.isnan(out[0, 3:6, 3:6]).all() and np.isfinite(out[0, :3]).all()
+
+
+def test_machine_code_is_kept_and_what_is_damaged_is_made_again(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine.jax, "config", types.SimpleNamespace())
+    machine.jax.config.jax_compilation_cache_dir = str(tmp_path)
+    made = []
+
+    def make() -> bytes:
+        made.append(1)
+        return b"code"
+
+    assert [machine._kept("x", make) for _ in range(2)] == [b"code"] * 2 and len(made) == 1
+    (kept,) = (tmp_path / "machine").iterdir()
+    assert kept.stat().st_mode & 0o077 == 0 or kept.parent.stat().st_mode & 0o077 == 0
+    for damaged in (b"", kept.read_bytes()[:-1], b"\0" * len(kept.read_bytes())):
+        kept.write_bytes(damaged)
+        assert machine._kept("x", make) == b"code"
+    assert len(made) == 4
+    machine.jax.config.jax_compilation_cache_dir = None
+    assert machine._kept("x", make) == b"code" and len(made) == 5

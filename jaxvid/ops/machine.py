@@ -6,8 +6,12 @@ and without a C compiler, and called through XLA's foreign-function interface (`
 layout of its structures is that of ``xla/ffi/api/c_api.h``, version 0.3), on XLA's own threads.
 """
 
+import contextlib
 import ctypes
 import functools
+import hashlib
+import os
+import pathlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -41,7 +45,7 @@ def _target() -> Any:
     features = binding.get_host_cpu_features()
     features["prefer-256-bit"] = False
     return binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(), features=features.flatten(), opt=3, jit=True
+        cpu=binding.get_host_cpu_name(), features=features.flatten(), opt=2, jit=True
     )
 
 
@@ -83,17 +87,17 @@ class Program:
             return self.module.globals[name]
         return ir.Function(self.module, ir.FunctionType(result, kinds), name)
 
-    def compiled(self) -> Any:
-        """The engine that holds the machine code; it must be kept."""
+    def compiled(self) -> bytes:
+        """Machine code, as an object file. More optimisation takes twice as long and gains nothing:
+        what is worth unrolling is written unrolled."""
         module = binding.parse_assembly(str(self.module))
         module.verify()
         target = _target()
-        tuning = binding.create_pipeline_tuning_options(speed_level=3)
+        tuning = binding.create_pipeline_tuning_options(speed_level=2)
+        tuning.loop_unrolling = tuning.slp_vectorization = False
         builder = binding.create_pass_builder(target, tuning)
         builder.getModulePassManager().run(module, builder)
-        engine = binding.create_mcjit_compiler(module, target)
-        engine.finalize_object()
-        return engine
+        return bytes(target.emit_object(module))
 
 
 def product(
@@ -252,23 +256,65 @@ def _schedule(code: Code, frame: Value, job: Value, items: Value, work: Any) -> 
     code.each(others, one)
 
 
-_BUILT: dict[str, Any] = {}  # machine code by name; it must not be freed
+_BUILT: dict[str, Any] = {}  # engines that hold the machine code by name; must not be freed
 _BUILDING = threading.Lock()
 
 
 def register(name: str, build: Callable[[Program], None], multiple: int = 16) -> str:
     """The name under which ``jax.ffi.ffi_call`` finds the program that ``build`` writes.
 
-    ``multiple``: of what its vectors' lanes are a divisor.
+    ``multiple``: of what its vectors' lanes are a divisor. Where JAX keeps compiled programs, these
+    are kept too, in its folder's ``machine``.
     """
     with _BUILDING:
         if name not in _BUILT:
-            program = Program(name, 16 if wide() and multiple % 16 == 0 else 8)
-            build(program)
-            engine = program.compiled()
+
+            def made() -> bytes:
+                program = Program(name, 16 if wide() and multiple % 16 == 0 else 8)
+                build(program)
+                return program.compiled()
+
+            engine = _loaded(_kept(name, made))
             call = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(
                 engine.get_function_address(f"{name}_call")
             )
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(call), platform="cpu")
             _BUILT[name] = engine
     return name
+
+
+def _loaded(code: bytes) -> Any:
+    """An engine with the functions of an object file."""
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target())
+    engine.add_object_file(binding.object_file.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine
+
+
+def _kept(name: str, make: Callable[[], bytes]) -> bytes:
+    """The object file from JAX's cache, or made and put there. What is damaged is made again."""
+    folder: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    if not folder or "://" in folder:
+        return make()
+    path = pathlib.Path(folder) / "machine" / f"{name}-{_version()}"
+    with contextlib.suppress(OSError):
+        digest, code = (whole := path.read_bytes())[:32], whole[32:]
+        if hashlib.sha256(code).digest() == digest:
+            return code
+    code = make()
+    with contextlib.suppress(OSError):  # a full disk or one that cannot be written costs only time
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}")
+        part.write_bytes(hashlib.sha256(code).digest() + code)
+        part.replace(path)
+    return code
+
+
+@functools.cache
+def _version() -> str:
+    """Changes with the CPU, with LLVM and with what is written here."""
+    found = hashlib.sha256(repr(binding.get_host_cpu_features().flatten()).encode())
+    found.update(repr((binding.get_host_cpu_name(), binding.llvm_version_info, wide())).encode())
+    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
