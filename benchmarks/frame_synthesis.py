@@ -2,7 +2,8 @@
 
 The decoder of ``tiny`` and of ``small`` against its twin in PyTorch, channels_last, eager and
 compiled. Then each formulation that was chosen against the plain one and against PyTorch's: patches
-in and out, doubling of the resolution, warping, moving known frames to meet, drawing a script.
+in and out, doubling of the resolution, warping, moving known frames to meet, drawing a script, and
+the layers that are machine code on one CPU.
 """
 
 import functools
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import harness
+from benchmarks import harness, layers
 from benchmarks.harness import Options, Row, Way
 from benchmarks.torch_ways import torch_ways
 from jaxvid import presets, training
@@ -336,6 +337,9 @@ PIECES: dict[str, Callable[[], Piece]] = {
     "warp, wide": functools.partial(warping, (32, 64, 64, 3)),
     "meet": meeting,
     "script": drawing,
+    "dense": layers.dense,
+    "block": layers.block,
+    "scene": layers.scene,
 }
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import frame_synthesis, harness
+from benchmarks import frame_synthesis, harness, layers
 from benchmarks.frame_synthesis import (
     drawing,
     meeting,
@@ -16,6 +16,9 @@ from benchmarks.frame_synthesis import (
 
 EQUAL = {
     "script": lambda: drawing((2, 3, 2, 4), 12, 5),
+    "dense": lambda: layers.dense(2048, 24, 8),
+    "block": lambda: layers.block(1, 8, 16),
+    "scene": lambda: layers.scene(1, 2, 8, 8, 8),
     "patches in": lambda: patches_in((2, 8, 8, 3), 4, 5),
     "patches out": lambda: patches_out((2, 3, 3, 4), 3),
     "warp": lambda: warping((3, 8, 9, 3)),

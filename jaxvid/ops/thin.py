@@ -2,7 +2,7 @@
 
 What dense layers of small networks are. XLA's products are as fast where both sides of W are wide;
 where one is not, and for the gradient of W, for which it turns a matrix first, they are not
-(``python -m benchmarks.frame_synthesis --only ^dense``).
+(``python -m benchmarks.frame_synthesis --only dense block scene``).
 """
 
 from typing import Any
