@@ -117,7 +117,7 @@ def test_products_of_both_widths_of_vectors(lanes: int, monkeypatch: pytest.Monk
     if lanes == 16 and not machine.wide():
         pytest.skip("this CPU has no vectors of 16 floats")
     monkeypatch.setattr(machine, "wide", lambda: lanes == 16)
-    monkeypatch.setattr(machine, "_BUILT", {})
+    monkeypatch.setattr(machine, "_BUILT", set())
     monkeypatch.setattr(flash, "call", functools.partial(_renamed, flash.call, f"_{lanes}"))
     q, k, v, grad = (normal(1, 70, 2, 40) for _ in range(4))
     expected = oracle(q, k, v, grad, {"causal": True})

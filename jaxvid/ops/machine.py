@@ -39,7 +39,7 @@ def refusal() -> str | None:
 
 
 def _target() -> Any:
-    """This CPU, for the compiler; an engine takes possession of the one it is made with."""
+    """This CPU, for the compiler; the engine takes possession of the one it is made with."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     features = binding.get_host_cpu_features()
@@ -49,6 +49,7 @@ def _target() -> Any:
     )
 
 
+@functools.cache
 def wide() -> bool:
     """Whether vectors have 16 floats here, and not 8."""
     return bool(binding.get_host_cpu_features().get("avx512f", False))
@@ -256,7 +257,7 @@ def _schedule(code: Code, frame: Value, job: Value, items: Value, work: Any) -> 
     code.each(others, one)
 
 
-_BUILT: dict[str, Any] = {}  # engines that hold the machine code by name; must not be freed
+_BUILT: set[str] = set()
 _BUILDING = threading.Lock()
 
 
@@ -274,21 +275,21 @@ def register(name: str, build: Callable[[Program], None], multiple: int = 16) ->
                 build(program)
                 return program.compiled()
 
-            engine = _loaded(_kept(name, made))
+            code, engine = _kept(name, made), _engine()
+            engine.add_object_file(binding.object_file.ObjectFileRef.from_data(code))
+            engine.finalize_object()
             call = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(
                 engine.get_function_address(f"{name}_call")
             )
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(call), platform="cpu")
-            _BUILT[name] = engine
+            _BUILT.add(name)
     return name
 
 
-def _loaded(code: bytes) -> Any:
-    """An engine with the functions of an object file."""
-    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target())
-    engine.add_object_file(binding.object_file.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    return engine
+@functools.cache
+def _engine() -> Any:
+    """Holds all machine code, for as long as the process lives."""
+    return binding.create_mcjit_compiler(binding.parse_assembly(""), _target())
 
 
 def _kept(name: str, make: Callable[[], bytes]) -> bytes:
