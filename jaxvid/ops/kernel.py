@@ -137,3 +137,18 @@ def added(x_BIP: jax.Array) -> jax.Array:
     """The sum over I, as a product: XLA's CPU compiler makes a sum over other axes than the last
     20 times as slow."""
     return jnp.einsum("i,bip->bp", jnp.ones(x_BIP.shape[1]), x_BIP)
+
+
+def differentiable(
+    run: Callable[..., Any], gradients: Callable[..., Any], plain: Callable[..., Any]
+) -> Callable[..., Any]:
+    """``run(*arrays)``, an array, whose gradients are ``gradients(grad, *arrays)``; those of these
+    are what the formula ``plain`` gives, so all can be differentiated backwards again."""
+    first, second = jax.custom_vjp(run), jax.custom_vjp(gradients)
+
+    def formula(grad: Any, *arrays: Any) -> Any:
+        return jax.vjp(plain, *arrays)[1](grad)
+
+    first.defvjp(lambda *arrays: (first(*arrays), arrays), lambda kept, g: second(g, *kept))
+    second.defvjp(lambda *x: (second(*x), x), lambda kept, g: jax.vjp(formula, *kept)[1](g))
+    return first

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxvid.ops.kernel import SLOPE, added, call, possible
+from jaxvid.ops.kernel import SLOPE, added, call, differentiable, possible
 from jaxvid.ops.layout import Parts, spread
 from jaxvid.ops.paint_kernels import Backward, Forward, parts
 
@@ -51,24 +51,11 @@ def _plain(*arrays: Any) -> Any:
     return field
 
 
-@jax.custom_vjp
-def _fused(*arrays: Any) -> Any:
+def _run(*arrays: Any) -> Any:
     mask, ground = arrays[4:6]
     return _call(Forward, "paint", [(*mask.shape[1:], ground.shape[-1])], *arrays)[0]
 
 
-def _fused_forward(*arrays: Any) -> Any:
-    return _fused(*arrays), arrays
-
-
-def _fused_backward(arrays: Any, grad: Any) -> Any:
-    return _gradients(grad, *arrays)
-
-
-_fused.defvjp(_fused_forward, _fused_backward)
-
-
-@jax.custom_vjp
 def _gradients(grad: Any, *arrays: Any) -> Any:
     """Those of all twelve; differentiated, what the formula gives."""
     *shapes, mask, _, we, be, wg, bg, wv, look = arrays
@@ -86,20 +73,9 @@ def _gradients(grad: Any, *arrays: Any) -> Any:
     return *found[:3], of_kernel, found[3], of_ground, *weights, of_look
 
 
-def _gradients_forward(*given: Any) -> Any:
-    return _gradients(*given), given
-
-
-def _gradients_backward(given: Any, change: Any) -> Any:
-    def gradients(grad: Any, *arrays: Any) -> Any:
-        return jax.vjp(_plain, *arrays)[1](grad)
-
-    return jax.vjp(gradients, *given)[1](change)
-
-
-_gradients.defvjp(_gradients_forward, _gradients_backward)
-
-
 def _call(kernel: Any, name: str, shapes: Any, *arrays: Any) -> Any:
     (N, _, _, H, W), (D, F) = arrays[4].shape, arrays[10].shape
     return call(kernel, name, (N, H, W, D, F), shapes, *arrays, multiple=8)
+
+
+_fused = differentiable(_run, _gradients, _plain)

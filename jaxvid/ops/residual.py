@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxvid.ops.kernel import SLOPE, added, call, possible
+from jaxvid.ops.kernel import SLOPE, added, call, differentiable, possible
 from jaxvid.ops.residual_kernels import Backward, Block, Forward, items, parts
 from jaxvid.ops.thin import matmul
 
@@ -33,23 +33,10 @@ def plain(x: Any, w1: Any, b1: Any, w2: Any, b2: Any, w3: Any) -> Any:
     return x + matmul(jax.nn.leaky_relu(h + b2, SLOPE), w3)
 
 
-@jax.custom_vjp
-def _fused(*arrays: Any) -> Any:
+def _run(*arrays: Any) -> Any:
     return _call(Forward, "residual", [arrays[0].shape], *arrays)[0]
 
 
-def _fused_forward(*arrays: Any) -> Any:
-    return _fused(*arrays), arrays
-
-
-def _fused_backward(arrays: Any, grad: Any) -> Any:
-    return _gradients(grad, *arrays)
-
-
-_fused.defvjp(_fused_forward, _fused_backward)
-
-
-@jax.custom_vjp
 def _gradients(grad: Any, *arrays: Any) -> Any:
     """Those of all six; differentiated, what the formula gives."""
     x, w1, b1, w2, b2, w3 = arrays
@@ -62,21 +49,10 @@ def _gradients(grad: Any, *arrays: Any) -> Any:
     return dx, *(g.reshape(a.shape) for g, a in zip(split, arrays[1:], strict=True))
 
 
-def _gradients_forward(*given: Any) -> Any:
-    return _gradients(*given), given
-
-
-def _gradients_backward(given: Any, change: Any) -> Any:
-    def gradients(grad: Any, *arrays: Any) -> Any:
-        return jax.vjp(plain, *arrays)[1](grad)
-
-    return jax.vjp(gradients, *given)[1](change)
-
-
-_gradients.defvjp(_gradients_forward, _gradients_backward)
-
-
 def _call(kernel: type[Block], name: str, shapes: Any, *arrays: Any) -> Any:
     (H, W, C), F = arrays[0].shape[1:], arrays[1].shape[1]
     multiple = C | F  # its factors of two are those that both have
     return call(kernel, name, (H, W, C, F), shapes, *arrays, multiple=multiple)
+
+
+_fused = differentiable(_run, _gradients, plain)
