@@ -65,16 +65,6 @@ class Kernel:
         """``body(i)`` for the first lane of each vector of n floats, a multiple of the lanes."""
         self.code.each(n, body, step=self.program.lanes)
 
-    def bent(self, source: Value, to: Value, n: Any) -> None:
-        """n floats to their leaky ReLU."""
-        code = self.code
-
-        def some(i: Value) -> None:
-            x = code.vector(source, i)
-            code.store(code.most(x, x * SLOPE), to, i)
-
-        self.vectors(n, some)
-
     def shifted(self, to: Value, bias: Value, width: int, n: Any) -> None:
         """n rows: leaky ReLU of row + bias."""
         code = self.code
@@ -88,13 +78,13 @@ class Kernel:
 
         code.each(n, row)
 
-    def unbent(self, grad: Value, bent: Value, n: Any, to: Value | None = None) -> None:
-        """The gradient before a leaky ReLU, from the one behind it and its output (or input)."""
+    def unbent(self, grad: Value, bent: Value, n: Any) -> None:
+        """The gradient before a leaky ReLU, in place of the one behind it, from its output."""
         code = self.code
 
         def some(i: Value) -> None:
             g = code.vector(grad, i)
-            code.store((code.vector(bent, i) < 0.0).where(g * SLOPE, g), to or grad, i)
+            code.store((code.vector(bent, i) < 0.0).where(g * SLOPE, g), grad, i)
 
         self.vectors(n, some)
 

@@ -43,7 +43,8 @@ def _target() -> Any:
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     features = binding.get_host_cpu_features()
-    features["prefer-256-bit"] = False
+    if wide():
+        features["prefer-256-bit"] = False  # the vectors stay as wide as they are written
     return binding.Target.from_default_triple().create_target_machine(
         cpu=binding.get_host_cpu_name(), features=features.flatten(), opt=2, jit=True
     )
@@ -201,7 +202,7 @@ def handler(
         code.set_word(x, job, byte)
     _schedule(code, frame, job, n, work.function)
     code.call(work.function, job)
-    code.repeat(lambda: code.whole(0) < code.word(job, LEFT), lambda: code.call(rest))
+    code.repeat(lambda: code.whole(0) < code.counted(job, LEFT, 0), lambda: code.call(rest))
     _leave(code, job, free)
     code.give(null)
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from jaxvid.ops.kernel import Kernel
+from jaxvid.ops.kernel import SLOPE, Kernel
 from jaxvid.ops.layout import PLACES
 from jaxvid.ops.machine import Program, product
 from jaxvid.ops.machine_code import Code, Value
@@ -75,7 +75,7 @@ class Painter(Kernel):
             def some(x: Value, d: Value) -> None:
                 place = (t * W + x) * D + d
                 y = code.vector(E, place) + code.vector(columns, x * D + d) + code.vector(down, d)
-                code.store(code.most(y, y * 0.2), E, place)
+                code.store(code.most(y, y * SLOPE), E, place)
 
             code.each(W, lambda x: self.vectors(D, lambda d: some(x, d)))
 
