@@ -255,12 +255,13 @@ def test_windows_hold_each_frame_once(frames: int, window: int, shift: int) -> N
 
 
 def test_none_takes_the_best_and_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    short, long, huge = (4, 16, 4, 32), (1, 512, 4, 64), (1, 4096, 4, 64)
+    short, long, huge = (4, 12, 4, 32), (1, 512, 4, 64), (1, 4096, 4, 64)
     assert best(short, short, platform="cpu", devices=1) == "fused"
-    middle = (4, 32, 4, 32)
+    middle, frames = (4, 32, 4, 32), (1024, 8, 4, 24)
     assert best(middle, middle, platform="cpu", devices=1) == "flash"
+    assert best(frames, frames, platform="cpu", devices=1) == "flash"
     assert best(middle, middle, plain=False, platform="cpu", devices=1) == "fused"
-    many = (8192, 16, 4, 32)
+    many = (8192, 12, 4, 64)
     assert best(many, many, platform="cpu", devices=1) == "reference"
     assert best(long, long, platform="cpu", devices=1) == "flash"
     assert best(long, long, plain=False, platform="cpu", devices=1) == "blocked"

@@ -34,6 +34,26 @@ def test_many_tiles_whose_last_ones_are_not_full(L: int, S: int, K: int, G: int,
             np.testing.assert_allclose(found[name], expected[name], atol=3e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("L, S, A", [(8, 8, 24), (8, 16, 16), (16, 8, 8), (16, 16, 128)])
+def test_few_tokens_have_a_way_of_their_own(L: int, S: int, A: int) -> None:
+    """In blocks of examples whose last one is not full; with whoever may not be read, by tiles."""
+    q, k, v, grad = (
+        normal(37, L, 2, A),
+        normal(37, S, 2, A),
+        normal(37, S, 2, A),
+        normal(37, L, 2, A),
+    )
+    for options in ({}, {"scale": 30.0}, {"causal": True}, {"length": np.full(37, S - 1)}):
+        expected = oracle(q, k, v, grad, options)
+        found = program(flash_of, options)(q, k, v, grad)
+        for name in ("out", "q", "k", "v"):
+            scale = np.abs(expected[name]).max()
+            close = dict(atol=2e-4 if "scale" in options else 3e-6, err_msg=name)
+            np.testing.assert_allclose(found[name] / scale, expected[name] / scale, **close)
+        taken = "few" in str(jax.make_jaxpr(program(flash_of, options))(q, k, v, grad))
+        assert taken == (options.keys() <= {"scale"})
+
+
 def flash_of(q: Any, k: Any, v: Any, extras: Any) -> Any:
     return way(q, k, v, **extras._asdict())
 

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxvid.ops import few, machine, tiled
 from jaxvid.ops import flash as flash_
-from jaxvid.ops import machine, tiled
 from jaxvid.ops.tiled import Limits, Plan, Plans
 from jaxvid.typing import UserError
 
@@ -112,9 +112,9 @@ def best(
 
     ``plain``: without bias, values as wide as keys, no mask but of keys (*#B,1,1,S). CPU with one
     device (over several, a loop over examples would gather the batch): flash for 24 tokens and more
-    where it is plain; blocked for 128 and more; fused where the logits of the whole call are few.
-    GPU: cudnn for half precision. Elsewhere: chunked where logits are too many to be kept. Else
-    reference.
+    and for 8 or 16 (``few``) where it is plain; blocked for 128 and more; fused where the logits of
+    the whole call are few. GPU: cudnn for half precision. Elsewhere: chunked where logits are too
+    many to be kept. Else reference.
     """
     platform = platform or jax.default_backend()
     devices = devices or jax.device_count()
@@ -122,7 +122,8 @@ def best(
     if platform == "cpu":
         if devices > 1:
             return "reference"
-        if plain and min(L, S) >= 24 and not _no_flash(q_shape[-1]):
+        of_size = min(L, S) >= 24 or few.fits(q_shape, k_shape)
+        if plain and of_size and not _no_flash(q_shape[-1]):
             return "flash"
         if min(L, S) >= 128:
             return "blocked"
@@ -210,6 +211,11 @@ def flash(q: Array, k: Array, v: Array, extras: Extras) -> Array:
         raise UserError(f"attention 'flash' {why}; leave the implementation out")
     lead, (L, S) = q.shape[:-3], (q.shape[-3], k.shape[-3])
     B = math.prod(lead)
+    q_, k_, v_ = (x.astype(jnp.float32).reshape(B, *x.shape[-3:]) for x in (q, k, v))
+    limits = (extras.mask, extras.length, extras.segments)
+    everyone = not extras.causal and all(x is None for x in limits)
+    if everyone and few.fits(q.shape, k.shape):
+        return few.attend(extras.scale, q_, k_, v_).reshape(q.shape).astype(q.dtype)
     limit = jnp.full((*lead, L), S, jnp.int32)
     if extras.causal:
         limit = jnp.minimum(limit, jnp.asarray(extras.offset)[..., None] + jnp.arange(L) + 1)
@@ -221,7 +227,6 @@ def flash(q: Array, k: Array, v: Array, extras: Extras) -> Array:
     who = [jnp.zeros((*lead, n), jnp.int32) if x is None else jnp.broadcast_to(x, (*lead, n))
            for x, n in groups]  # fmt: skip
     who_BN = jnp.concatenate([limit, *who], axis=-1).astype(jnp.int32).reshape(B, 2 * L + S)
-    q_, k_, v_ = (x.astype(jnp.float32).reshape(B, *x.shape[-3:]) for x in (q, k, v))
     return flash_.attend(extras.scale, q_, k_, v_, who_BN).reshape(q.shape).astype(q.dtype)
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvid.ops.flash_kernels import LOW, Backward, Forward, Tiles
-from jaxvid.ops.kernel import call
+from jaxvid.ops.kernel import call, once_more
 
 
 def attend(scale: float, q: jax.Array, k: jax.Array, v: jax.Array, who: jax.Array) -> jax.Array:
@@ -49,20 +49,20 @@ def _gradients(scale: float, grad: Any, grad_lse: Any, *kept: Any) -> Any:
 
 
 def _gradients_forward(scale: float, *given: Any) -> Any:
-    return _gradients(scale, *given), given
+    values = [x.value for x in given]
+    return _gradients(scale, *values), values
 
 
-def _gradients_backward(scale: float, given: Any, change: Any) -> Any:
+def _gradients_backward(scale: float, given: Any, changes: Any) -> Any:
     *grads, q, k, v, who, _, _ = given
 
-    def gradients(grads: Any, q: Any, k: Any, v: Any) -> Any:
-        return jax.vjp(lambda q, k, v: _plain(scale, q, k, v, who), q, k, v)[1](grads)
+    def gradients(grad: Any, grad_lse: Any, *x: Any) -> Any:
+        return jax.vjp(lambda q, k, v: _plain(scale, q, k, v, who), *x)[1]((grad, grad_lse))
 
-    found = jax.vjp(gradients, tuple(grads), q, k, v)[1](change)
-    return *found[0], *found[1:], None, None, None
+    return *once_more(gradients, (*grads, q, k, v), changes), None, None, None
 
 
-_gradients.defvjp(_gradients_forward, _gradients_backward)
+_gradients.defvjp(_gradients_forward, _gradients_backward, symbolic_zeros=True)
 
 
 def _plain(scale: float, q: Any, k: Any, v: Any, who: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 from jaxvid.ops import machine
 from jaxvid.ops.machine import OPERANDS, Program
@@ -136,9 +137,26 @@ def differentiable(
     are what the formula ``plain`` gives, so all can be differentiated backwards again."""
     first, second = jax.custom_vjp(run), jax.custom_vjp(gradients)
 
-    def formula(grad: Any, *arrays: Any) -> Any:
-        return jax.vjp(plain, *arrays)[1](grad)
+    def forward(*arrays: Any) -> Any:
+        values = [x.value for x in arrays]
+        return second(*values), values
+
+    def backward(kept: Any, changes: Any) -> Any:
+        return once_more(lambda grad, *x: jax.vjp(plain, *x)[1](grad), kept, changes)
 
     first.defvjp(lambda *arrays: (first(*arrays), arrays), lambda kept, g: second(g, *kept))
-    second.defvjp(lambda *x: (second(*x), x), lambda kept, g: jax.vjp(formula, *kept)[1](g))
+    second.defvjp(forward, backward, symbolic_zeros=True)
     return first
+
+
+def once_more(function: Callable[..., Any], arrays: Any, changes: Any) -> Any:
+    """The gradients of ``function(*arrays)``, several arrays, by way of those that ``changes`` are
+    of: a penalty of the gradient by one array leaves those of the others out, zeros that XLA would
+    carry through every product."""
+    of = [i for i, change in enumerate(changes) if not isinstance(change, SymbolicZero)]
+
+    def asked(*x: Any) -> Any:
+        found = function(*x)
+        return [found[i] for i in of]
+
+    return jax.vjp(asked, *arrays)[1]([changes[i] for i in of])

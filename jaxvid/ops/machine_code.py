@@ -50,6 +50,9 @@ class Value:
     def __mod__(self, other: Any) -> "Value":
         return self._with(other, "srem", "frem")
 
+    def __rtruediv__(self, other: Any) -> "Value":
+        return self._with(other, "sdiv", "fdiv", turned=True)
+
     def __lshift__(self, bits: int) -> "Value":
         return self._with(bits, "shl", "shl")
 
@@ -138,6 +141,11 @@ class Code:
         function = self.program.external(name, real, [real, self.program.vector])
         zero = ir.Constant(real, 0.0)
         return Value(self, self.builder.call(function, [zero, x.raw], fastmath=("reassoc",)))
+
+    def highest(self, x: Value) -> Value:
+        """The largest of a vector's lanes."""
+        name = f"llvm.vector.reduce.fmax.v{self.lanes}f32"
+        return self.call(self.program.external(name, self.program.real, [self.program.vector]), x)
 
     def exp2(self, x: Value) -> Value:
         """2 to the power of a vector that is at most 127; relative error 2e-7, zero below -126.
