@@ -62,6 +62,7 @@ def start(cache: bool = True, *, together: bool = False) -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {CONVOLUTION_FLAG}".strip()
         logger.info("XLA_FLAGS=%s: convolutions use every core", CONVOLUTION_FLAG)
     memory.limit_arenas()
+    memory.search_less()
     if not _compile_seconds:
         _compile_seconds.append(0.0)
         jax.monitoring.register_event_duration_secs_listener(_count_compile)

@@ -17,7 +17,7 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from jaxvid import cluster
+from jaxvid import cluster, memory
 from jaxvid.config import MeshConfig, OptimConfig
 from jaxvid.io.checkpoint import Checkpoints, tree_digest
 from jaxvid.optim import make_optimizer
@@ -376,3 +376,8 @@ def test_compiling_looks_for_no_garbage_and_a_failure_turns_the_search_on_again(
     with pytest.raises(ValueError, match="no rows"):
         compiled.compile(jnp.zeros(2), {"x": jnp.zeros(0)}, jax.random.key(0))
     assert seen == [False, False] and gc.isenabled()
+    frozen = gc.get_freeze_count()
+    with memory.uncollected():
+        made: list[object] = []
+        made.append(made)  # a cycle, as programs are
+    assert gc.get_freeze_count() > frozen
