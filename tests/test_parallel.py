@@ -330,9 +330,10 @@ def test_nothing_of_a_mesh_is_part_of_what_a_run_is() -> None:
 # --- memory --------------------------------------------------------------------------------------
 
 THREADS = """
-import ctypes, os, tempfile, threading
+import ctypes, gc, os, tempfile, threading
 from jaxvid import parallel
 parallel.start(cache=False)
+assert gc.get_freeze_count() > 50_000, "what was imported is searched for garbage"
 meet = threading.Barrier(8 * (os.cpu_count() or 1) + 1)
 def hold():
     kept = [bytearray(1000) for _ in range(9)]
