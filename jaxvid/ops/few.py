@@ -1,6 +1,6 @@
 """Attention among few tokens, such as the frames of a place, as machine code for CPUs.
 
-XLA makes a product of 8 x 8 numbers for every head and example, at a hundredth of the CPU's rate;
+XLA makes a product of 8 x 8 numbers for every head and example, at a tenth of the CPU's rate;
 here a head's queries, keys and values are read as they lie and all between stays in the cache.
 """
 
