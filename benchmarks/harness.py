@@ -9,6 +9,7 @@ import concurrent.futures
 import dataclasses
 import datetime
 import functools
+import gc
 import importlib.metadata
 import importlib.util
 import json
@@ -29,7 +30,7 @@ import tyro
 
 from benchmarks import tables
 from benchmarks.tables import Row
-from jaxvid import cli
+from jaxvid import cli, memory
 from jaxvid.typing import UserError
 
 FIELDS = {
@@ -334,10 +335,13 @@ def in_child(function: Callable[[], Any]) -> Any:
 
 
 def peak_growth(run: Callable[[], object]) -> float:
-    """Bytes by which the peak of resident memory during ``run`` exceeds what was there before."""
+    """Bytes by which the peak of resident memory during ``run`` exceeds what was there before,
+    without garbage: the run would use its memory again, unseen."""
     status, refs = pathlib.Path("/proc/self/status"), pathlib.Path("/proc/self/clear_refs")
     if not refs.exists():
         raise UserError("peak memory is read from /proc; run this benchmark on Linux")
+    gc.collect()
+    memory.give_back()
     refs.write_text("5")  # the peak begins anew (man 5 proc)
 
     def kilobytes(field: str) -> int:

@@ -56,15 +56,20 @@ class Tiles(Kernel):
         self.fill(0.0, to, padded * AP, n * AP)
 
     def turned(self, source: Value, step: Value, n: Value, to: Value, factor: Any) -> None:
-        """n rows times the factor as columns, zeros beyond them."""
+        """n rows times the factor as columns, zeros beyond them.
+
+        Row after row: a column's loads, a power of two apart, would displace one another.
+        """
         code = self.code
 
-        def row(a: Value) -> None:
-            line = code.at(to, a * self.spaced)
-            code.each(n, lambda t: code.store(code.load(source, t * step + a) * factor, line, t))
-            self.fill(0.0, line, self.queries, n)
+        def row(t: Value) -> None:
+            line, place = code.at(source, t * step), code.at(to, t)
+            code.each(
+                self.A, lambda a: code.store(code.load(line, a) * factor, place, a * self.spaced)
+            )
 
-        code.each(self.A, row)
+        code.each(n, row)
+        code.each(self.A, lambda a: self.fill(0.0, code.at(to, a * self.spaced), self.queries, n))
 
     # Who reads what
 
