@@ -53,7 +53,7 @@ FIELDS = {
     "missing": "ways that could not take part, and why",
 }
 PEER_HINT = "not installed; pip install 'jaxvid[bench]'"
-SHORTEST = 0.02  # seconds that one timing takes at least: short calls are repeated within it
+SHORTEST = 0.2  # seconds of a sample: in shorter ones Linux is still placing the threads on cores
 
 
 @dataclasses.dataclass(frozen=True)

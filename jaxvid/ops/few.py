@@ -81,7 +81,7 @@ class Heads(Kernel):
             x = [code.vector(line, c) * LOG2E for c in self.keys]
             top = code.spread(code.highest(x[0] if len(x) == 1 else code.most(*x)))
             p = [code.exp2(y - top) for y in x]
-            share = 1.0 / code.total(sum(p[1:], p[0]))
+            share = 1.0 / code.total(sum(p, code.spread(0.0)))
             for c, y in zip(self.keys, p, strict=True):
                 code.store(y * share, line, c)
 
@@ -100,8 +100,8 @@ class Forward(Heads):
 
     def head(self, b: Value, h: Value) -> None:
         self.probabilities(b, h)
-        v, out = self.of("v", b, h, self.S), self.of("out", b, h, self.L)
-        self.code.call(self.values, self.P, v, out, self.L, self.S)
+        v = self.of("v", b, h, self.S)
+        self.code.call(self.values, self.P, v, self.of("out", b, h, self.L), self.L, self.S)
 
 
 class Backward(Heads):
@@ -125,11 +125,10 @@ class Backward(Heads):
 
         def row(i: Value) -> None:
             p_line, d_line = code.at(self.P, i * S), code.at(self.D, i * S)
-            p, d = ([code.vector(x, c) for c in self.keys] for x in (p_line, d_line))
-            both = [x * y for x, y in zip(p, d, strict=True)]
-            inner = code.spread(code.total(sum(both[1:], both[0])))
-            for c, x, y in zip(self.keys, p, d, strict=True):
-                code.store(x * (y - inner), d_line, c)
+            pairs = [(code.vector(p_line, c), code.vector(d_line, c)) for c in self.keys]
+            inner = code.spread(code.total(sum((p * d for p, d in pairs), code.spread(0.0))))
+            for c, (p, d) in zip(self.keys, pairs, strict=True):
+                code.store(p * (d - inner), d_line, c)
 
         code.each(L, row)
         code.call(self.over_queries, self.P, grad, dv, S, L)

@@ -49,8 +49,7 @@ def _gradients(scale: float, grad: Any, grad_lse: Any, *kept: Any) -> Any:
 
 
 def _gradients_forward(scale: float, *given: Any) -> Any:
-    values = [x.value for x in given]
-    return _gradients(scale, *values), values
+    return _gradients(scale, *(values := [x.value for x in given])), values
 
 
 def _gradients_backward(scale: float, given: Any, changes: Any) -> Any:

@@ -138,8 +138,7 @@ def differentiable(
     first, second = jax.custom_vjp(run), jax.custom_vjp(gradients)
 
     def forward(*arrays: Any) -> Any:
-        values = [x.value for x in arrays]
-        return second(*values), values
+        return second(*(values := [x.value for x in arrays])), values
 
     def backward(kept: Any, changes: Any) -> Any:
         return once_more(lambda grad, *x: jax.vjp(plain, *x)[1](grad), kept, changes)
