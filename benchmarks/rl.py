@@ -79,15 +79,10 @@ def _shift(frame_HWC: np.ndarray, by_2: np.ndarray) -> np.ndarray:
 
 
 def shaky_run() -> GanRun:
-    """A generator with motion of its own: how the camera shakes is nowhere in the script.
-
-    Two numbers a frame, and always a script: else the numbers come to say what it would have said,
-    the background's tone above all, and tuning ends that and not the shaking.
-    """
+    """A generator with motion of its own: how the camera shakes is nowhere in the script."""
     run = presets.quickstart_gan()
-    generator = dataclasses.replace(run.generator, motion=2)
-    tasks = dataclasses.replace(run.tasks, drop_script=0.0)
-    return dataclasses.replace(run, generator=generator, tasks=tasks)
+    generator = dataclasses.replace(run.generator, latent=8, motion=4)
+    return dataclasses.replace(run, generator=generator)
 
 
 def variants(options: Options) -> dict[str, RlRun]:
