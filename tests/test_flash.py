@@ -85,6 +85,15 @@ def test_what_is_not_a_number_is_seen_where_it_is_read() -> None:
     assert bad.nonzero()[0].tolist() == [3, *range(150, 200)]
 
 
+@pytest.mark.parametrize("tokens", [8, 16])
+def test_what_is_not_a_number_is_seen_among_few_tokens(tokens: int) -> None:
+    q, k, v = (normal(3, tokens, 2, 16) for _ in range(3))
+    q[0, 3, 0], k[1, 5, 1] = np.nan, np.nan
+    bad = np.isnan(np.asarray(way(jnp.asarray(q), jnp.asarray(k), jnp.asarray(v)))).any(-1)
+    assert bad[0].nonzero()[0].tolist() == [3] and not bad[2].any()
+    assert bad[1, :, 1].all() and not bad[1, :, 0].any()
+
+
 def test_calls_of_many_threads_at_once_do_not_meet() -> None:
     arrays = [[jnp.asarray(normal(2, 140, 3, 16)) for _ in range(3)] for _ in range(8)]
     run = jax.jit(way)
