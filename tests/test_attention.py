@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -269,6 +270,7 @@ def test_none_takes_the_best_and_says_which(monkeypatch: pytest.MonkeyPatch) -> 
     assert best(wide, wide, platform="cpu", devices=1) == "blocked"
     assert best(long, long, platform="cpu", devices=8) == "reference"
     assert best(long, long, jnp.bfloat16, platform="gpu", devices=1) == "cudnn"
+    assert best(long, long, jnp.bfloat16, bias=True, platform="gpu", devices=1) == "reference"
     assert best(huge, huge, platform="gpu", devices=1) == "chunked"
     assert best(short, short, platform="tpu", devices=4) == "reference"
     assert best(Q.shape, K.shape) == "reference"  # eight devices in the tests
@@ -282,6 +284,47 @@ def test_none_takes_the_best_and_says_which(monkeypatch: pytest.MonkeyPatch) -> 
         attention(x, x, x)
     attention(x, x, x, bias=jnp.zeros((1, 1, 1, 512)))
     assert taken == ["fused", "flash", "blocked"]
+
+
+@pytest.mark.parametrize(
+    "shape, options",
+    (
+        ((4, 64, 6, 64), {}),
+        ((2, 3, 64, 6, 64), {"mask": np.ones((2, 3, 1, 1, 64), bool)}),  # of keys, as of a text
+        ((4, 64, 6, 64), {"causal": True, "offset": 3}),
+        ((4, 64, 6, 64), {"causal": True, "offset": np.zeros(4, np.int32)}),
+        ((4, 64, 6, 64), {"length": 3}),
+        ((4, 64, 6, 64), {"segments": np.zeros((4, 64), np.int32)}),
+        ((4, 17, 6, 64), {}),  # an odd number of tokens
+        ((4, 17, 6, 64), {"mask": np.ones((1, 1, 1, 17), bool)}),
+        ((4, 1, 6, 64), {}),
+    ),
+)
+def test_cudnn_is_asked_for_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    """JAX checks what it hands to cuDNN when it lowers for a GPU, which needs none."""
+    from jax._src.cudnn import fused_attention_stablehlo as asked
+
+    monkeypatch.setattr(asked, "check_cudnn_version", lambda: 91300)
+    monkeypatch.setattr(asked, "check_compute_capability", lambda *_: True)
+    monkeypatch.setattr(asked, "is_cuda_compute_capability_equal", lambda *_: False)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    x = jax.ShapeDtypeStruct(shape, jnp.bfloat16)
+
+    def total(*arrays: Any) -> Any:
+        given = {k: jnp.asarray(v) if k in ("mask", "segments", "offset") else v
+                 for k, v in options.items()}  # fmt: skip
+        return attention(*arrays, **given).astype(jnp.float32).sum()
+
+    def lowered(function: Any) -> str:
+        return jax.jit(function).trace(x, x, x).lower(lowering_platforms=("cuda",)).as_text()
+
+    assert re.findall(r"__cudnn\$\w+Softmax\w*", lowered(total))
+    assert re.findall(r"__cudnn\$\w+SoftmaxBackward", lowered(jax.grad(total, (0, 1, 2))))
+    x = jnp.zeros(shape, jnp.bfloat16)
+    with pytest.raises(UserError, match="takes no bias"):
+        attention(x, x, x, bias=jnp.ones((1, 1, 1), jnp.bfloat16), implementation="cudnn")
 
 
 def test_bad_input_is_refused_with_the_fix() -> None:

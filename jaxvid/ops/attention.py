@@ -68,7 +68,9 @@ def attention(
                     offset, length)  # fmt: skip
     extras = _checked(q_BLKA, k_BSKA, v_BSKA, extras)
     plain = not _refused_by_flash(q_BLKA, v_BSKA, extras)
-    name = implementation or best(q_BLKA.shape, k_BSKA.shape, q_BLKA.dtype, plain=plain)
+    name = implementation or best(
+        q_BLKA.shape, k_BSKA.shape, q_BLKA.dtype, plain=plain, bias=bias is not None
+    )
     if name not in IMPLEMENTATIONS:
         raise UserError(
             f"attention {name!r} is not known; use {', '.join(IMPLEMENTATIONS)} or None"
@@ -105,6 +107,7 @@ def best(
     dtype: Any = jnp.float32,
     *,
     plain: bool = True,
+    bias: bool = False,
     platform: str | None = None,
     devices: int | None = None,
 ) -> str:
@@ -113,8 +116,8 @@ def best(
     ``plain``: without bias, values as wide as keys, no mask but of keys (*#B,1,1,S). CPU with one
     device (over several, a loop over examples would gather the batch): flash for 24 tokens and more
     and for 8 or 16 (``few``) where it is plain; blocked for 128 and more; fused where the logits of
-    the whole call are few. GPU: cudnn for half precision. Elsewhere: chunked where logits are too
-    many to be kept. Else reference.
+    the whole call are few. GPU: cudnn for half precision without ``bias``. Elsewhere: chunked where
+    logits are too many to be kept. Else reference.
     """
     platform = platform or jax.default_backend()
     devices = devices or jax.device_count()
@@ -128,7 +131,7 @@ def best(
         if min(L, S) >= 128:
             return "blocked"
         return "fused" if math.prod(q_shape[:-1]) * S <= FEW else "reference"
-    if platform in ("gpu", "cuda") and not _refusal(q_shape[-1], dtype, platform):
+    if platform in ("gpu", "cuda") and not bias and not _refusal(q_shape[-1], dtype, platform):
         return "cudnn"
     return "chunked" if L * S >= 2**22 else "reference"
 
@@ -255,21 +258,29 @@ def chunked(q: Array, k: Array, v: Array, extras: Extras) -> Array:
 
 
 def cudnn(q: Array, k: Array, v: Array, extras: Extras) -> Array:
-    """NVIDIA's fused kernel: GPU, half precision, differentiable once."""
-    if why := _refusal(q.shape[-1], q.dtype, jax.default_backend()):
+    """NVIDIA's fused kernel: GPU, half precision, no bias, differentiable once."""
+    why = _refusal(q.shape[-1], q.dtype, jax.default_backend())
+    if why or extras.bias is not None:
+        why = why or "takes no bias, whose gradient it would leave out"
         raise UserError(f"attention 'cudnn' {why}; leave the implementation out")
-    lead = q.shape[:-3]
+    lead, (L, S) = q.shape[:-3], (q.shape[-3], k.shape[-3])
+    causal = extras.causal and isinstance(extras.offset, int) and extras.offset == 0
+    # The kernel's own causal mask skips what is not seen.
+    mask = _allowed(extras._replace(causal=extras.causal and not causal), L, S, lead)
     q, k, v = (x.reshape(-1, *x.shape[-3:]) for x in (q, k, v))
-    allowed, causal = extras._replace(bias=None), extras.causal
-    if isinstance(extras.offset, int) and extras.offset == 0:
-        allowed = allowed._replace(causal=False)  # the kernel's own; it skips what is not seen
-    else:
-        causal = False
-    mask = _allowed(allowed, q.shape[1], k.shape[1], lead)
-    mask, bias = (None if x is None else _flat(x, lead, 3) for x in (mask, extras.bias))
+    if mask is not None or S % 2:
+        mask = jnp.ones((1, 1, 1), bool) if mask is None else mask
+        mask = _flat(mask if mask.ndim > 2 else mask[None], lead, 3)
+        mask = jnp.broadcast_to(mask, (*mask.shape[:2], L, S))
+    padded = mask  # its gradient is for even numbers of tokens alone
+    if L % 2 or S % 2:
+        more_q, more_k = (((0, 0), (0, n % 2), (0, 0), (0, 0)) for n in (L, S))
+        q, k, v = jnp.pad(q, more_q), jnp.pad(k, more_k), jnp.pad(v, more_k)
+        if mask is not None:
+            padded = jnp.pad(mask, ((0, 0), (0, 0), (0, L % 2), (0, S % 2)))
     out = jax.nn.dot_product_attention(
-        q, k, v, bias, mask, scale=extras.scale, is_causal=causal, implementation="cudnn"
-    )
+        q, k, v, None, padded, scale=extras.scale, is_causal=causal, implementation="cudnn"
+    )[:, :L]
     if mask is not None:
         out = jnp.where(mask.any(-1, keepdims=True).swapaxes(1, 2), out, 0)
     return out.reshape(*lead, *out.shape[1:])
