@@ -29,10 +29,11 @@ class DataConfig:
     classes: tuple[str, ...] = ()  # names of the clips' classes; filled from the data
     memory_gb: float = 2.0  # sets that fit are held in memory
     threads: int = 2  # that decode and gather batches
+    workers: int = 0  # processes that make prompts, where a GPU reads them faster than one can
 
     def __post_init__(self) -> None:
         positive(self, "resolution", "frames", "fps", "text_length", "threads")
-        not_negative(self, "memory_gb")
+        not_negative(self, "memory_gb", "workers")
         multiple("text_length", self.text_length, 4, "the encoders read four bytes as one")
         need(self, ("text_length", "threads"), lambda value: value <= WIDEST, f"at most {WIDEST}")
         if (size := 3 * self.frames * self.resolution**2) > LARGEST:

@@ -116,22 +116,25 @@ def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRu
 def prompt_batches(
     run: PlannerRun, start: int, order: int, *, kinds: tuple[Kind, ...] = KINDS
 ) -> Iterator[HostBatch]:
-    """Endless batches of prompts from step ``start`` on, made ahead by threads.
+    """Endless batches of prompts from step ``start`` on, made ahead by threads or, where
+    ``data.workers`` says so, by processes; the batches are the same.
 
     A process makes its own rows of the batch over all processes. Kinds of stories take turns.
     """
     import grain
+    from absl import flags
 
-    source, size, threads = prompt_source(run, order), run.train.batch_size, run.data.threads
+    flags.FLAGS.mark_as_parsed()  # which Grain's processes ask for; jaxvid has none
+    source, size, data = prompt_source(run, order), run.train.batch_size, run.data
     rows = np.arange(size).reshape(jax.process_count(), -1)[jax.process_index()]
     kinds = ("short",) if source.source == "scenes" else kinds
-    batches = grain.MapDataset.range(1 << 40).map(
+    batches = grain.MapDataset.range(start, 1 << 40).map(
         lambda step: source.batch(rows + step * size, kinds[step % len(kinds)])
     )
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    iterator = batches.to_iter_dataset(options).__iter__()
-    iterator.set_state({"next_index": start})
-    return iterator
+    ahead = 2 * data.threads
+    options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=ahead)
+    workers = grain.MultiprocessingOptions(data.workers, per_worker_buffer_size=ahead)
+    return batches.to_iter_dataset(options).mp_prefetch(workers).__iter__()
 
 
 def read_planner(path: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:

@@ -316,6 +316,13 @@ def test_kinds_of_stories_take_turns_also_after_a_stop():
         again = next(training_planner.prompt_batches(run, start, 0))
         assert all(np.array_equal(again[name], batches[start][name]) for name in again)
     assert len({int(i) for batch in batches for i in batch["index"]}) == 4 * len(batches)
+    made = training_planner.prompt_batches(
+        dataclasses.replace(run, data=dataclasses.replace(data, workers=2)), 1, 0
+    )
+    for batch in batches[1:4]:  # by processes, the same in the same order
+        found = next(made)
+        assert all(np.array_equal(found[name], batch[name]) for name in batch)
+    made.close()
     run = dataclasses.replace(run, data=DataConfig(text_length=128, threads=1))
     scenes = next(training_planner.prompt_batches(run, 1, 0))
     assert scenes["text"].shape == (4, 128) and scenes["tokens"].shape == (4, S)
