@@ -10,7 +10,14 @@ import optax
 import pytest
 
 from jaxvid import grammar, training_planner
-from jaxvid.config import DataConfig, OptimConfig, PlannerConfig, PlannerRun, TrainConfig
+from jaxvid.config import (
+    DataConfig,
+    OptimConfig,
+    PlannerConfig,
+    PlannerRun,
+    PrecisionConfig,
+    TrainConfig,
+)
 from jaxvid.data.prompts import Example, PromptSource, collate
 from jaxvid.io.checkpoint import tree_digest
 from jaxvid.lint import lint
@@ -326,6 +333,20 @@ def test_kinds_of_stories_take_turns_also_after_a_stop():
     run = dataclasses.replace(run, data=DataConfig(text_length=128, threads=1))
     scenes = next(training_planner.prompt_batches(run, 1, 0))
     assert scenes["text"].shape == (4, 128) and scenes["tokens"].shape == (4, S)
+
+
+@pytest.mark.parametrize("dtype, low", (("float32", False), ("bfloat16", True)))
+def test_the_step_computes_in_what_the_run_says(dtype, low, monkeypatch):
+    made = []
+
+    def seen(make_step, *rest, **more):
+        made.append(make_step)
+        return compile_step(make_step, *rest, **more)
+
+    monkeypatch.setattr(training_planner, "compile_step", seen)
+    run = dataclasses.replace(PlannerRun(), compute=PrecisionConfig(dtype=dtype))
+    training_planner.planner_step(run, training_planner.make_planner(run))
+    assert made[0].args[0].low is low
 
 
 def test_a_run_of_stories_is_trained_and_loaded(tmp_path, monkeypatch):
