@@ -1,9 +1,9 @@
 """Clips from noise, from a prompt, and into a file, timed: ``python -m benchmarks.generate``.
 
 The generator alone at several presets (``tiny`` with the weights that come along, the others with
-untrained ones, which cost as much; on a CPU the two small ones), and the whole way by the model
-that comes along: warm in this process, cold in new ones, whose programs may come from the compile
-cache.
+random ones, which cost as much; on a CPU the two small ones): the median at batch 1 is the latency
+of a first clip. And the whole way by the model that comes along: warm in this process, cold in new
+ones, whose programs may come from the compile cache.
 """
 
 import dataclasses
@@ -14,12 +14,16 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks import harness
+import numpy as np
+
+from benchmarks import counted, harness
 from benchmarks.harness import Options, Row, Way
+from benchmarks.train_step import gan_batch
 
 PROMPT = "a large red circle moves to the right"
 SPEED = 100.0  # frames a second of the tiny generator, at least
 FIRST = 0.150  # seconds from a prompt to a clip, at most
+WHOLE = (("prompt to clip", "warm"), ("prompt to mp4", "warm"), ("shell to mp4", "cold"))
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -29,12 +33,14 @@ def rows(options: Options) -> Iterator[Row]:
     on_cpu = jax.default_backend() == "cpu"
     for preset in ("tiny", "small") if on_cpu else ("tiny", "small", "base", "large"):
         for size in (1, 8):
-            if harness.wanted(options, f"generator {preset}, batch {size}", "forward"):
-                yield _generator(options, preset, size)
-    yield from _whole_way(options)
+            name = f"generator {preset}, batch {size}"
+            if harness.wanted(options, name, "forward"):
+                yield from harness.survive(name, _generator(options, name, preset, size))
+    if any(harness.wanted(options, *what) for what in WHOLE):
+        yield from harness.survive("from a prompt", _whole_way(options))
 
 
-def _generator(options: Options, preset: str, size: int) -> Row:
+def _generator(options: Options, name: str, preset: str, size: int) -> Iterator[Row]:
     import jax
     import jax.numpy as jnp
 
@@ -46,23 +52,40 @@ def _generator(options: Options, preset: str, size: int) -> Row:
     if preset == "tiny":
         nets, params, run = training.read_generator(SHIPPED)
     else:
-        nets = training.make_nets(run)
-        abstract = jax.eval_shape(lambda: training.blank_state(run)[0].params)
-        params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01, leaf.dtype), abstract)
-    _, one = training.blank_state(run)
-    batch = {key: jnp.repeat(jnp.asarray(value), size, 0) for key, value in one.items()}
+        nets, params = training.make_nets(run), _random_params(run)
+    flops = counted.frame_flops(run)
+    alone = dataclasses.replace(run, train=dataclasses.replace(run.train, batch_size=1))
+    one = gan_batch(alone)
+    batch = {key: jnp.asarray(np.repeat(value, size, 0)) for key, value in one.items()}
+    batch["index"] = jnp.arange(size, dtype=batch["index"].dtype)
     batch["mask"] = jnp.zeros((*batch["video"].shape[:-1], 1))
     sample = make_sampler(nets.generator, dtype=run.compute.dtype)
     arrays = params, batch, jax.random.key(0)
-    costs: Any = jax.jit(sample).lower(*arrays).cost_analysis()
     ways = {"jaxvid": harness.jax_way(sample, *arrays)}
     frames = size * run.data.frames
-    shape = f"{frames} frames of {run.data.resolution} x {run.data.resolution}"
-    return harness.compare(
-        f"generator {preset}, batch {size}", ours="jaxvid", options=options, shapes=shape,
-        ways=ways, mode="forward", flops=float(costs["flops"]),
+    row = harness.compare(
+        name, ours="jaxvid", options=options, ways=ways, mode="forward", flops=frames * flops(),
+        shapes=f"{frames} frames of {run.data.resolution} x {run.data.resolution}",
         limit=frames / SPEED if preset == "tiny" else None,
     )  # fmt: skip
+    speed = frames / row["ways"]["jaxvid"]["median"]
+    print(f"{name}: {speed:.0f} frames/s", flush=True)
+    yield row | {"frames_per_s": speed}
+
+
+def _random_params(run: Any) -> Any:
+    import jax
+
+    from jaxvid import training
+
+    rng = np.random.default_rng(0)
+
+    def fill(leaf: Any) -> jax.Array:
+        scale = np.prod(leaf.shape[:-1]) ** -0.5 if len(leaf.shape) > 1 else 0.1
+        return jax.device_put(np.float32(scale) * rng.standard_normal(leaf.shape, np.float32))
+
+    shapes = jax.eval_shape(lambda: training.blank_state(run)[0].params)
+    return jax.tree.map(fill, shapes)
 
 
 def _whole_way(options: Options) -> Iterator[Row]:
@@ -78,12 +101,12 @@ def _whole_way(options: Options) -> Iterator[Row]:
         from jaxvid import pipeline
 
         pipe = pipeline.load()
-        todo = {
-            ("prompt to clip", "warm"): (lambda: pipe.generate(PROMPT), options, FIRST),
-            ("prompt to mp4", "warm"): (lambda: pipe.generate(PROMPT).save(out), options, None),
-            ("shell to mp4", "cold"): (cold, fewer, None),
-        }
-        for (what, mode), (run, often, limit) in todo.items():
+        todo = (
+            (lambda: pipe.generate(PROMPT), options, FIRST),
+            (lambda: pipe.generate(PROMPT).save(out), options, None),
+            (cold, fewer, None),
+        )
+        for (what, mode), (run, often, limit) in zip(WHOLE, todo, strict=True):
             if harness.wanted(options, what, mode):
                 yield harness.compare(
                     what, ours="jaxvid", ways={"jaxvid": Way(run)}, options=often,

@@ -5,23 +5,18 @@ thing it measures, and with ``harness.main({"name": rows})`` at its end; ``bench
 lists them all. A row is a flat JSON object; ``FIELDS`` says what stands in it.
 """
 
-import concurrent.futures
 import dataclasses
-import datetime
 import functools
 import gc
-import importlib.metadata
 import importlib.util
 import json
 import math
-import multiprocessing
 import os
 import pathlib
-import platform
 import random
 import re
-import subprocess
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,8 +24,10 @@ import numpy as np
 import tyro
 
 from benchmarks import tables
+from benchmarks.circumstances import circumstances, threads
+from benchmarks.resident import in_child
 from benchmarks.tables import Row
-from jaxvid import cli, memory
+from jaxvid import cli
 from jaxvid.typing import UserError
 
 FIELDS = {
@@ -54,6 +51,8 @@ FIELDS = {
 }
 PEER_HINT = "not installed; pip install 'jaxvid[bench]'"
 SHORTEST = 0.2  # seconds of a sample: in shorter ones Linux is still placing the threads on cores
+ON_DEVICE = 0.05  # the same of an accelerator
+failures: list[str] = []  # rows that could not be measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +112,7 @@ def torch_way(function: Callable[[], Any], *, compile_s: float = 0.0) -> Way:
         function()
         torch.cuda.synchronize()
 
+    free()
     torch.cuda.reset_peak_memory_stats()
     run()
     return Way(run, compile_s, float(torch.cuda.max_memory_allocated()))
@@ -120,12 +120,17 @@ def torch_way(function: Callable[[], Any], *, compile_s: float = 0.0) -> Way:
 
 @functools.cache
 def torch_or_none() -> Any:
-    """PyTorch with as many threads as this process has cores, or None where it is not installed."""
+    """PyTorch with as many threads as this process has cores, or None where there is none."""
     if importlib.util.find_spec("torch") is None:
         return None
-    import torch
-
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # a library of it is missing
+        print(f"PyTorch cannot be imported: {error}", flush=True)
+        return None
     torch.set_num_threads(threads())
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")  # TF32, as XLA takes
     return torch
 
 
@@ -137,9 +142,18 @@ def torch_device() -> str:
     return "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
 
 
-def threads() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def free() -> None:
+    """Gives the memory that PyTorch keeps for later back to the GPU, where JAX may need it."""
+    gc.collect()
+    torch = torch_or_none()
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what went wrong, for a table."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).replace("|", "/")[:160]
 
 
 @functools.cache
@@ -151,7 +165,9 @@ def _roofs() -> dict[str, tuple[Way, float]]:
     cpu = jax.default_backend() == "cpu"
     n, dtype = (1024, jnp.float32) if cpu else (8192, jnp.bfloat16)
     size = 2**24 if cpu else 2**28
-    square, long = jnp.ones((n, n), dtype), jnp.ones(size, jnp.float32)
+    # A GPU multiplies ones faster than what networks hold: equal bits take less power.
+    square = jax.random.normal(jax.random.key(0), (n, n), dtype)
+    long = jnp.ones(size, jnp.float32)
     return {
         "flops_per_s": (jax_way(jnp.matmul, square, square), 2.0 * n**3),
         "bytes_per_s": (jax_way(lambda x: x + 1, long), 8.0 * size),
@@ -177,6 +193,7 @@ def compare(
 ) -> Row:
     """Times all ways in turn. One run has to do ``flops`` and move ``moved`` bytes at least."""
     roofs = _roofs()
+    ways, missing = _working(ours, ways, missing)
     everyone = {**ways, **{key: way for key, (way, _) in roofs.items()}}
     times = _interleaved(everyone, options.repeats)
     roof = {key: work / float(np.median(times[key])) for key, (_, work) in roofs.items()}
@@ -232,12 +249,44 @@ def record(
                 limit=limit, missing=missing)  # fmt: skip
 
 
+def survive(what: str, rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows. Where one cannot be measured, the run goes on and ends with exit code 1."""
+    free()
+    try:
+        yield from rows
+    except UserError:
+        raise
+    except Exception as error:  # out of memory, say, or what a compiler cannot do
+        traceback.print_exc()
+        failures.append(f"failed: {what}: {reason(error)}")
+        print(failures[-1], flush=True)
+
+
+def _working(
+    ours: str, ways: Mapping[str, Way], missing: Mapping[str, str] | None
+) -> tuple[dict[str, Way], dict[str, str]]:
+    """Our way and those others that run once, and why the rest is missing."""
+    found, gone = {ours: ways[ours]}, dict(missing or {})
+    for key, way in ways.items():
+        try:
+            if key != ours:
+                way.run()
+                found[key] = way
+        except Exception as error:
+            gone[key] = reason(error)
+    free()  # ours is to find room beside them
+    return found, gone
+
+
 def _interleaved(ways: Mapping[str, Way], repeats: int) -> dict[str, list[float]]:
     """Seconds of each way, once a round, in another order each round."""
+    import jax
+
+    shortest = SHORTEST if jax.default_backend() == "cpu" else ON_DEVICE
     number = {}
     for key, way in ways.items():
         way.run()
-        number[key] = max(1, math.ceil(SHORTEST / _seconds(way, 1)))
+        number[key] = max(1, math.ceil(shortest / _seconds(way, 1)))
     order, rng = list(ways), random.Random(0)
     times: dict[str, list[float]] = {key: [] for key in ways}
     for _ in range(repeats):
@@ -274,7 +323,7 @@ def _row(
 ) -> Row:
     peers = [key for key in ways if key != ours]
     peer = min(peers, key=lambda key: ways[key]["median"], default=None)
-    row: Row = {"name": name, **more, **_circumstances(), "ours": ours, "ways": ways}
+    row: Row = {"name": name, **more, **circumstances(), "ours": ours, "ways": ways}
     row |= {"peer": peer, "ratio": None, "ratio_quartiles": None, "missing": dict(missing or {})}
     if peer:
         row["ratio"] = ways[peer]["median"] / ways[ours]["median"]
@@ -282,35 +331,6 @@ def _row(
         row["ratio_quartiles"] = [float(x) for x in np.percentile(rounds, [25, 75])]
     print(tables.line(row), flush=True)
     return row
-
-
-@functools.cache
-def _circumstances() -> dict[str, Any]:
-    import jax
-
-    git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    here = pathlib.Path(__file__).parent
-    commit = subprocess.run(git, capture_output=True, text=True, check=False, cwd=here).stdout
-    packages = [p for p in ("jax", "jaxlib", "flax", "torch") if importlib.util.find_spec(p)]
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    kind = _cpu_name() if jax.default_backend() == "cpu" else jax.devices()[0].device_kind
-    return {
-        "device": f"{jax.device_count()} x {kind}, {platform.machine()}",
-        "threads": threads(),
-        "versions": {"python": platform.python_version(), **versions},
-        "flags": os.environ.get("XLA_FLAGS", ""),
-        "commit": commit.strip() or None,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
-    }
-
-
-def _cpu_name() -> str:
-    try:
-        text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor() or "cpu"
-    names = re.findall(r"model name\s*: (.*)", text)
-    return names[0] if names else "cpu"
 
 
 def _trace(way: Way, options: Options, name: str) -> None:
@@ -322,36 +342,6 @@ def _trace(way: Way, options: Options, name: str) -> None:
     with jax.profiler.trace(str(folder), create_perfetto_trace=True):
         for _ in range(3):
             way.run()
-
-
-# Memory
-
-
-def in_child(function: Callable[[], Any]) -> Any:
-    """What the function returns in a new process. It must be importable (or a partial of such)."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function).result()
-
-
-def peak_growth(run: Callable[[], object]) -> float:
-    """Bytes by which the peak of resident memory during ``run`` exceeds what was there before,
-    without garbage: the run would use its memory again, unseen."""
-    status, refs = pathlib.Path("/proc/self/status"), pathlib.Path("/proc/self/clear_refs")
-    if not refs.exists():
-        raise UserError("peak memory is read from /proc; run this benchmark on Linux")
-    gc.collect()
-    memory.give_back()
-    refs.write_text("5")  # the peak begins anew (man 5 proc)
-
-    def kilobytes(field: str) -> int:
-        found = re.search(rf"{field}:\s+(\d+) kB", status.read_text())
-        assert found is not None
-        return int(found[1])
-
-    before = kilobytes("VmRSS")
-    run()
-    return 1024.0 * (kilobytes("VmHWM") - before)
 
 
 # The command line
@@ -373,12 +363,20 @@ def main(
 
         parallel.start(cache=False)  # compile times are of a first compilation
         earlier = _read(options.against) if options.against else []
-        rows = [row for benchmark in benchmarks.values() for row in benchmark(options)]
+        # JAX takes three quarters of a GPU's memory at its start unless told; PyTorch is there too.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        rows: list[Row] = []
+        for benchmark in benchmarks.values():
+            for row in benchmark(options):
+                rows.append(row)
+                tables.save(rows, options.out, name)  # a run that is killed leaves what it has
         tables.write(rows, options.out, name)
         slower = tables.regressions(rows, earlier)
         if options.against:
             print("\n".join(slower) or f"nothing is slower than in {options.against}")
-    if slower:
+        for line in failures:
+            print(line)
+    if slower or failures:
         raise SystemExit(1)
 
 

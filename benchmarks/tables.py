@@ -14,14 +14,19 @@ NOISE = 0.03  # a change below it is none, however small the spread
 
 def write(rows: Sequence[Row], out: pathlib.Path, name: str) -> None:
     """NAME.json, NAME.md and, with matplotlib, NAME.png in the folder ``out``."""
+    save(rows, out, name)
+    if importlib.util.find_spec("matplotlib") and any(row.get("work") for row in rows):
+        plot(rows, out / f"{name}.png")
+    print(f"\n{table(rows)}\nwritten to {out}/{name}.*")
+
+
+def save(rows: Sequence[Row], out: pathlib.Path, name: str) -> None:
+    """NAME.json and NAME.md alone."""
     from jaxvid.io.media import atomic_write_text
 
     out.mkdir(parents=True, exist_ok=True)
     atomic_write_text(out / f"{name}.json", json.dumps(rows, indent=1) + "\n")
     atomic_write_text(out / f"{name}.md", table(rows))
-    if importlib.util.find_spec("matplotlib") and any(row.get("work") for row in rows):
-        plot(rows, out / f"{name}.png")
-    print(f"\n{table(rows)}\nwritten to {out}/{name}.*")
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -125,7 +125,7 @@ class Critics(nn.Module):
         frame_logits = self.frame(frames, {**batch, **still}, said_BD)
         seen = self.clip(video, batch)
         clip_logits = _projected(self.clip_score, self.clip_caption, seen, said_BD)
-        return torch.cat([frame_logits, clip_logits], dim=1)
+        return torch.cat([frame_logits, clip_logits], dim=1).float()
 
 
 class Posterior(nn.Module):
@@ -148,5 +148,5 @@ class Posterior(nn.Module):
 
 
 def _narrow(head: Tensor) -> tuple[Tensor, ...]:
-    mean, log_std = head.chunk(2, dim=-1)
+    mean, log_std = head.float().chunk(2, dim=-1)
     return mean, (log_std - 2.0).clamp(-6.0, 2.0)

@@ -1,9 +1,11 @@
 """steps.gan in PyTorch: the same draws, losses, penalties, updates and averages, for the benchmark.
 
 What differs, all in PyTorch's favour: an update whose gradient is not finite is left out before it
-is made, where jaxvid keeps the old state beside the new; signals of the game's health are not
-measured; masks of tasks that were not drawn are not made. Relativistic losses and float32 alone; no
-parts of a batch (``compute.accumulate``) and no ``loss.transport``.
+is made, where jaxvid keeps the old state beside the new (on a GPU it is not looked for: the host
+would wait); signals of the game's health are not measured; masks of tasks that were not drawn are
+not made; nothing is computed again to save memory. bfloat16 by autocast, parameters, losses and
+updates float32. Relativistic losses alone; no parts of a batch (``compute.accumulate``) and no
+``loss.transport``.
 """
 
 import math
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 from benchmarks.torch_critics import Critics, Posterior
 from benchmarks.torch_generator import Generator
 from benchmarks.torch_networks import Batch, Tree, take_frames
-from benchmarks.torch_optim import Average, make_optimizer
+from benchmarks.torch_optim import Average, make_optimizer, numbers
 from jaxvid import script
 from jaxvid.config import GanRun, TaskConfig
 
@@ -28,12 +30,17 @@ class Player(nn.Module):
 
     def __init__(self, run: GanRun, params: Tree) -> None:
         super().__init__()
+        self.run = run
         self.generator = Generator(params, run.generator)
         self.posterior = None
         if "posterior" in params:
             self.posterior = Posterior(params["posterior"], run.critic)
 
     def forward(self, draw: Draw) -> dict[str, Tensor]:
+        with _lowered(self.run, draw["real"]):
+            return self._play(draw)
+
+    def _play(self, draw: Draw) -> dict[str, Tensor]:
         real, batch, z, m = (draw[name] for name in ("real", "batch", "latent", "motion"))
         played = {}
         if self.posterior is not None:
@@ -57,7 +64,7 @@ class GanStep:
     ) -> None:
         loss = run.loss
         assert loss.adversarial == "relativistic" and not loss.transport
-        assert run.compute.dtype == "float32" and run.compute.accumulate == 1
+        assert run.compute.accumulate == 1
         self.run, self.count = run, 0
         self.player = Player(run, params)
         twice = loss.penalty in ("exact", "r1")
@@ -87,7 +94,7 @@ class GanStep:
         grads = torch.autograd.grad(total, critics)
         metrics["d_gradient"] = _update(self.critic_rule, grads)
         self.critics.requires_grad_(False)
-        weights = torch.tensor(self._weights())
+        weights = numbers(self._weights(), fake.device)
         total, found = self._generator_loss(drawn, played, weights)
         found["g_gradient"] = _update(self.rule, torch.autograd.grad(total, player))
         self.critics.requires_grad_(True)
@@ -139,7 +146,8 @@ class GanStep:
 
     def _exact(self, video: Tensor, picked: Tensor, batch: Batch) -> Tensor:
         video = video.detach().requires_grad_()
-        total = self.critics(video, picked, batch).mean(1).sum()
+        with _lowered(self.run, video):
+            total = self.critics(video, picked, batch).mean(1).sum()
         (gradient,) = torch.autograd.grad(total, video, create_graph=True)
         return (gradient**2).sum((1, 2, 3, 4))
 
@@ -177,7 +185,14 @@ class GanStep:
             for name in ("times", "text", "boxes", "visible", "attributes", "background", "label")
         }
         video, picks = torch.stack(videos, 1).flatten(0, 1), picked.repeat_interleave(n, 0)
-        return self.critics(video, picks, joined).reshape(B, n, -1).unbind(1)
+        with _lowered(self.run, video):
+            return self.critics(video, picks, joined).reshape(B, n, -1).unbind(1)
+
+
+def _lowered(run: GanRun, like: Tensor) -> torch.autocast:
+    """What networks are computed in: products and convolutions in the run's type."""
+    low = run.compute.dtype == "bfloat16"
+    return torch.autocast(like.device.type, torch.bfloat16, enabled=low)
 
 
 def _total(terms: dict[str, Tensor]) -> Tensor:
@@ -189,9 +204,9 @@ def _divergence(mean: Tensor, log_std: Tensor) -> Tensor:
 
 
 def _update(rule: Any, grads: tuple[Tensor, ...]) -> Tensor:
-    """Moves what the gradient is of, unless it is not finite; its norm."""
+    """Moves what the gradient is of, unless it is not finite (see the module); its norm."""
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-    if torch.isfinite(norm):
+    if norm.is_cuda or torch.isfinite(norm):
         rule.update(grads)
     return norm
 
@@ -240,7 +255,7 @@ def draw(run: GanRun, batch: Batch) -> Draw:
             batch = {**batch, name: batch[name] * kept.reshape(shape)}
     mask = sample_tasks(B, (T, H, W), run.tasks, on)
     read = uniform[:, 3] < loss.posterior
-    most = torch.tensor([[H, W]], **on) * (strength / 8)
+    most = numbers([H * strength / 8, W * strength / 8], uniform.device)
     shift = ((2 * torch.rand(B, 2, **on) - 1) * most).round().long()
     colour = (uniform[:, 4:6] - 0.5) * (0.6 * strength)
     return {
@@ -279,7 +294,7 @@ def sample_tasks(B: int, shape: tuple[int, int, int], tasks: TaskConfig, on: Any
     T, H, W = shape
     shares = [tasks.nothing, tasks.first, tasks.start]
     shares += [tasks.ends / 2, tasks.ends / 4, tasks.ends / 4, tasks.scattered, tasks.region]
-    kind = torch.tensor(shares, **on).multinomial(B, replacement=True)
+    kind = numbers(shares, on["device"]).multinomial(B, replacement=True)
     t = torch.arange(T, **on).expand(B, T)
     ends, none = (t == 0) | (t == T - 1), t < 0
     start = t < torch.randint(1, max(T, 2), (B, 1), **on)
@@ -298,9 +313,8 @@ def sample_tasks(B: int, shape: tuple[int, int, int], tasks: TaskConfig, on: Any
 
 def _mismatched(attributes_BN3: Tensor, uniform_B2: Tensor) -> Tensor:
     """steps.tasks.mismatched: every actor's kind or colour replaced by another one."""
-    counts = torch.tensor([len(script.KINDS), len(script.COLORS)], device=uniform_B2.device)
     column = (uniform_B2[:, 0] < 0.5).long()
-    count = counts[column][:, None]
+    count = torch.where(column == 0, len(script.KINDS), len(script.COLORS))[:, None]
     offset = 1 + (uniform_B2[:, 1:] * (count - 1)).long()
     old = attributes_BN3.gather(2, column[:, None, None].expand(-1, attributes_BN3.shape[1], 1))
     new = torch.where(old[..., 0] > 0, (old[..., 0] - 1 + offset) % count + 1, 0)

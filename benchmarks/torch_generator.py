@@ -128,7 +128,8 @@ class Generator(Decoder):
         B, T, H, W, _ = noise.shape
         known = torch.where(mask > 0, known, 0.0)
         whole_BT = mask.amin((2, 3, 4))
-        near = meet(neighbours(known, whole_BT, batch["times"]))
+        with torch.autocast(known.device.type, enabled=False):  # float32, as in jaxvid
+            near = meet(neighbours(known, whole_BT, batch["times"]))
         given = torch.where(mask > 0, known, self.noise * noise)
         pixels = torch.cat([given, mask, near.before, near.after], dim=-1)
         memory, memory_mask, text_BD = self.text(batch["text"])
@@ -151,7 +152,7 @@ class Generator(Decoder):
             x = getattr(self, f"layer{i}")(x, frame, memory, memory_mask)
         x = rms_norm(x).reshape(B * T, h, w, c.width)
         x = super().forward(x, frame.reshape(B * T, 1, 1, c.width), pixels, batch)
-        video = self.fetch(x, near, self.rgb(x).reshape(noise.shape))
+        video = self.fetch(x, near, self.rgb(x).float().reshape(noise.shape))
         return torch.where(mask > 0, known, video)
 
 
@@ -179,7 +180,7 @@ class Fetch(nn.Module):
     def forward(self, x: Tensor, near: Neighbours, painted: Tensor) -> Tensor:
         shape = near.before.shape
         before, after = near.before.flatten(0, 1), near.after.flatten(0, 1)
-        head = self.flow(x)
+        head = self.flow(x).float()
         share, both, some = (v.reshape(-1, 1, 1, 1) for v in near[2:])
         flow = (1.0 - both) * head[..., :4]
         before, after = warp_pixels(before, flow[..., :2]), warp_pixels(after, flow[..., 2:])

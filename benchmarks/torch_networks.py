@@ -101,7 +101,7 @@ def leaky(x: Tensor) -> Tensor:
 
 
 def rms_norm(x: Tensor) -> Tensor:
-    return F.rms_norm(x, x.shape[-1:], eps=1e-6)
+    return F.rms_norm(x, x.shape[-1:], eps=1e-6).to(x.dtype)
 
 
 def patchify(x: Tensor, size: int) -> Tensor:
@@ -174,7 +174,7 @@ class Attention(nn.Module):
         k, v = (
             layer(memory).reshape(-1, memory.shape[-2], *q.shape[2:]) for layer in (self.k, self.v)
         )
-        q, k, v = (t.transpose(1, 2) for t in (rms_norm(q) * self.gain, rms_norm(k), v))
+        q, k, v = (t.transpose(1, 2) for t in (rms_norm(q) * self.gain.to(q.dtype), rms_norm(k), v))
         if self.twice:
             y = (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1) @ v
         else:
@@ -327,7 +327,7 @@ def draw_mapped(
         )
         rows = rows + kernel_BFD[:, 0][:, None, None]
         mapped.append(places + along[:, :, None] + rows[:, :, :, None])
-    return mapped, mask
+    return mapped, mask.to(kernel_BNFD.dtype)
 
 
 def _of_one(x: Tensor) -> list[Tensor]:

@@ -5,6 +5,7 @@ PyTorch's own Muon orthogonalises in bfloat16 and corrects no bias; this one fol
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,14 @@ def is_matrix(module: nn.Module, name: str, parameter: Tensor) -> bool:
     *path, leaf = name.split(".")
     embeds = isinstance(module.get_submodule(".".join(path)), nn.Embedding)
     return leaf == "weight" and not embeds and HEADS.isdisjoint(path) and parameter.ndim > 1
+
+
+def numbers(values: Sequence[float], device: torch.device) -> Tensor:
+    """What the host knows, as a tensor on the device, without waiting for what runs there."""
+    host = torch.tensor(values)
+    if device.type == "cuda":
+        host = host.pin_memory()
+    return host.to(device, non_blocking=True)
 
 
 class Adam:
@@ -65,8 +74,11 @@ class Muon:
         named = list(module.named_parameters())
         self.matrix = [is_matrix(module, name, p) for name, p in named]
         self.parameters = [p for _, p in named]
+        self.stacks = _stacks(self._share(list(self.parameters), True))
         self.mu = [torch.zeros_like(p) for p in self.parameters]
         self.nu = [torch.zeros_like(p) for p in self.parameters]
+        # On a GPU little is left to fuse, and ten thousand operations take minutes to compile.
+        compiled = compiled and not self.parameters[0].is_cuda
         self.move = torch.compile(self._move, dynamic=False) if compiled else self._move
 
     def update(self, grads: Sequence[Tensor]) -> None:
@@ -74,10 +86,10 @@ class Muon:
         b1, b2, n = self.config.b1, self.config.b2, self.count + 1
         lr = rate(self.config, self.steps, self.count)
         # What changes from step to step is a tensor: the compiler would take numbers as fixed.
-        scalars = torch.tensor([
+        scalars = numbers([
             lr, BETA / (1 - BETA ** (n + 1)), (1 - BETA) / (1 - BETA**n),
             ADAM_SHARE * lr, b1 / (1 - b1 ** (n + 1)), (1 - b1) / (1 - b1**n), 1 - b2**n,
-        ])  # fmt: skip
+        ], self.parameters[0].device)  # fmt: skip
         self.move([p.detach() for p in self.parameters], list(grads), self.mu, self.nu, scalars)
         self.count += 1
 
@@ -100,16 +112,19 @@ class Muon:
     def _share(self, tensors: list[Tensor], matrices: bool) -> list[Tensor]:
         return [t for t, m in zip(tensors, self.matrix, strict=True) if m == matrices]
 
-    @staticmethod
     def _muon(
-        scalars: Tensor, parameters: list[Tensor], grads: list[Tensor], mu: list[Tensor]
+        self, scalars: Tensor, parameters: list[Tensor], grads: list[Tensor], mu: list[Tensor]
     ) -> None:
         lr, of_mu, of_grad = scalars.unbind()
         torch._foreach_lerp_(mu, grads, 1 - BETA)
-        for p, m, g in zip(parameters, mu, grads, strict=True):
-            update = orthogonal((of_mu * m + of_grad * g).reshape(len(p), -1))
-            scale = 0.2 * math.sqrt(max(update.shape))
-            p.sub_(lr * scale * update.reshape(p.shape))
+        ahead = list(torch._foreach_mul(mu, of_mu))
+        torch._foreach_add_(ahead, torch._foreach_mul(grads, of_grad))
+        for same in self.stacks:
+            update = orthogonal(torch.stack([ahead[i].flatten(1) for i in same]))
+            update = lr * (0.2 * math.sqrt(max(update.shape[1:]))) * update
+            for i, moved in zip(same, update, strict=True):
+                ahead[i] = moved.reshape(parameters[i].shape)
+        torch._foreach_sub_(parameters, ahead)
 
     def _adam(
         self,
@@ -131,16 +146,24 @@ class Muon:
         torch._foreach_sub_(parameters, up)
 
 
+def _stacks(parameters: list[Tensor]) -> list[list[int]]:
+    """Matrices of one shape together on a GPU, one by one on a CPU: what is faster there."""
+    found: dict[Any, list[int]] = {}
+    for i, p in enumerate(parameters):
+        found.setdefault(p.shape if p.is_cuda else i, []).append(i)
+    return list(found.values())
+
+
 def orthogonal(x: Tensor) -> Tensor:
-    """optax.contrib.orthogonalize_via_newton_schulz, of a matrix."""
+    """optax.contrib.orthogonalize_via_newton_schulz, of matrices (n, rows, columns)."""
     a, b, c = NEWTON_SCHULZ
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    x = x / (torch.linalg.vector_norm(x) + EPSILON)
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    x = x / (torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True) + EPSILON)
     for _ in range(5):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if tall else x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
 
 
 class Average:

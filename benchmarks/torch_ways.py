@@ -1,6 +1,7 @@
 """PyTorch as a competitor: eager, and through torch.compile where that is possible."""
 
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -8,36 +9,35 @@ from benchmarks import harness
 from benchmarks.harness import Way
 
 EAGER, COMPILED = "torch", "torch.compile"
+SKIPPED = "not asked for"
 
 
 def torch_ways(
-    build: Callable[[bool], Callable[[], Any]], *, compiled: bool = True
+    build: Callable[[bool], Callable[[], Any]], *, eager: bool = True, compiled: bool = True
 ) -> tuple[dict[str, Way], dict[str, str]]:
     """The ways that there are, and why others are missing.
 
-    ``build(compiled)`` gives the call to be timed; it is made in turn for each way, but not
-    ``compiled`` where that was not asked for: compiling a whole step takes many minutes.
+    ``build(compiled)`` gives the call to be timed; it is made in turn for each way that is asked
+    for: compiling a whole step takes many minutes.
     """
     torch = harness.torch_or_none()
     if torch is None:
         return {}, {"torch": harness.PEER_HINT}
-    ways, missing = {EAGER: harness.torch_way(build(False))}, {}
-    if not compiled:
-        return ways, {COMPILED: "not asked for"}
-    torch._dynamo.reset()
-    began = time.perf_counter()
-    try:
-        run = build(True)
-        run()
-    except Exception as error:  # without a C++ compiler, or with what it cannot compile
-        missing[COMPILED] = reason(error)
-    else:
-        seconds = time.perf_counter() - began
-        ways[COMPILED] = harness.torch_way(run, compile_s=seconds)
+    ways, missing = dict[str, Way](), dict[str, str]()
+    for name, asked in ((EAGER, eager), (COMPILED, compiled)):
+        if not asked:
+            missing[name] = SKIPPED
+            continue
+        harness.free()
+        torch._dynamo.reset()
+        began = time.perf_counter()
+        try:
+            run = build(name == COMPILED)
+            if name == COMPILED:
+                run()
+            seconds = time.perf_counter() - began if name == COMPILED else 0.0
+            ways[name] = harness.torch_way(run, compile_s=seconds)
+        except Exception as error:  # no C++ compiler, what it cannot compile, too little memory
+            traceback.print_exc()
+            missing[name] = harness.reason(error)
     return ways, missing
-
-
-def reason(error: BaseException) -> str:
-    """The first line of what went wrong, for a table."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).replace("|", "/")[:160]

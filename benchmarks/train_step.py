@@ -2,9 +2,9 @@
 
 The steps that jaxvid trains with, jit and pmap, batch and random choices included: the game of
 ``tiny`` with the finite-difference penalty and with exact R1 + R2, a Transformer of the blocks of
-``models.blocks``, the planner, reinforcement learning. The first three against their twins in
-PyTorch, eager and compiled (``torch_gan`` says in what the twin differs), one row a peer, since
-each has its bar.
+``models.blocks``, the planner, reinforcement learning; on an accelerator the games of ``small`` and
+``base`` too, in bfloat16. Games and Transformer against their twins in PyTorch, eager and compiled
+(``torch_gan`` says in what the twin differs), one row a peer, since each has its bar.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import harness
+from benchmarks import counted, harness
 from benchmarks.harness import Options, Row, Way
-from benchmarks.torch_ways import COMPILED, EAGER, torch_ways
+from benchmarks.torch_ways import COMPILED, EAGER, SKIPPED, torch_ways
 from jaxvid import parallel, presets, training, training_planner
 from jaxvid.config import GanRun, OptimConfig, PlannerRun, RlRun
 from jaxvid.data.loader import Batches
@@ -34,8 +34,8 @@ UNWRITTEN = "no twin of this step was written"
 
 class Case(NamedTuple):
     """A step to be timed: ``make_step(reduce=...)``, a function that makes its first state, its
-    batch, the twin if there is one (``build(compiled)``), the bars of the peers, and what else it
-    is compared with.
+    batch, the twin if there is one (``build(compiled)``), the bars of the peers, what else it is
+    compared with, and its operations, without those that are repeated to save memory.
     """
 
     make_step: Callable[..., Any]
@@ -45,23 +45,29 @@ class Case(NamedTuple):
     twin: Callable[[bool], Callable[[], Any]] | None = None
     bars: tuple[tuple[str, float], ...] = ()
     parts: tuple[tuple[str, Callable[[], Way]], ...] = ()
+    flops: Callable[[], float] = lambda: 0.0
 
 
 def rows(options: Options) -> Iterator[Row]:
     """Each case with each backend against each peer."""
-    for name, make in CASES.items():
-        modes = [f"{backend}, {peer}" for backend, peer in itertools.product(BACKENDS, PEERS)]
-        if not any(harness.wanted(options, f"{name} step", mode) for mode in modes):
-            continue
-        case = make()
-        peers: dict[str, Way] = {}
-        missing = {"torch": UNWRITTEN}
-        if case.twin is not None:
-            modes = [f"{backend}, {COMPILED}" for backend in BACKENDS]
-            compiled = any(harness.wanted(options, f"{name} step", mode) for mode in modes)
-            peers, missing = torch_ways(case.twin, compiled=compiled)
-        peers |= {part: build() for part, build in case.parts}
-        yield from case_rows(options, name, case, peers, missing)
+    for name, make in CASES.items() if jax.default_backend() == "cpu" else ALL_CASES.items():
+        if _asked(options, name, *PEERS):
+            yield from harness.survive(f"{name} step", _rows(options, name, make))
+
+
+def _rows(options: Options, name: str, make: Callable[[], Case]) -> Iterator[Row]:
+    case = make()
+    peers, missing = dict[str, Way](), {"torch": UNWRITTEN}
+    if case.twin is not None:
+        eager, compiled = (_asked(options, name, peer) for peer in (EAGER, COMPILED))
+        peers, missing = torch_ways(case.twin, eager=eager, compiled=compiled)
+    peers |= {part: build() for part, build in case.parts}
+    yield from case_rows(options, name, case, peers, missing)
+
+
+def _asked(options: Options, name: str, *peers: str) -> bool:
+    modes = [f"{backend}, {peer}" for backend, peer in itertools.product(BACKENDS, peers)]
+    return any(harness.wanted(options, f"{name} step", mode) for mode in modes)
 
 
 def case_rows(
@@ -69,20 +75,28 @@ def case_rows(
 ) -> Iterator[Row]:
     """jit and pmap against each peer that there is, or alone."""
     for backend in BACKENDS:
-        modes = {peer: f"{backend}, {peer}" for peer in peers or ("alone",)}
+        modes = {peer: f"{backend}, {peer}" for peer in _compared(peers, missing)}
         modes = {
             peer: mode
             for peer, mode in modes.items()
             if harness.wanted(options, f"{name} step", mode)
         }
+        ours, ways = None, dict[str, Way]()  # a state goes before another one comes
         ours = step_way(case, backend) if modes else None
         for peer, mode in modes.items():
             assert ours is not None
             ways = {"jaxvid": ours} | ({peer: peers[peer]} if peer in peers else {})
             yield harness.compare(
                 f"{name} step", ours="jaxvid", ways=ways, missing=missing, options=options,
-                shapes=case.shapes, mode=mode, bar=dict(case.bars).get(peer),
+                shapes=case.shapes, mode=mode, bar=dict(case.bars).get(peer), flops=case.flops(),
             )  # fmt: skip
+
+
+def _compared(peers: dict[str, Way], missing: dict[str, str]) -> list[str]:
+    """Who has a row: each peer, also one that failed (the row says why), or nobody."""
+    failed = [peer for peer in (EAGER, COMPILED) if missing.get(peer, SKIPPED) != SKIPPED]
+    tried = {EAGER, COMPILED} <= {*peers, *missing}
+    return [*peers, *(failed if tried else ())] or ["alone"]
 
 
 def step_way(case: Case, backend: Literal["jit", "pmap"]) -> Way:
@@ -111,14 +125,19 @@ def gan_batch(run: GanRun) -> HostBatch:
     return Batches(source, batch_size=size, seed=0, text_length=run.data.text_length)[0]
 
 
-def gan_case(run: GanRun, **bars: float) -> Case:
-    """The adversarial step of a run, and its twin."""
+def gan_case(run: GanRun, big: bool = False, /, **bars: float) -> Case:
+    """The adversarial step of a run, and its twin. ``big``: from a state of random numbers made
+    here, since compiling what draws the real one takes longer; and with its operations.
+    """
     from jaxvid.steps.gan import make_gan_step
 
     batch = gan_batch(run)
-    nets, state = training.build_gan(run, batch)
+    if big:
+        nets, host = training.make_nets(run), _random_state(run, batch)
+    else:
+        nets, state = training.build_gan(run, batch)
+        host = jax.tree.map(np.asarray, state)  # a donated state is gone after the step
     game = training.make_game(run, nets)
-    host = jax.tree.map(np.asarray, state)  # a donated state is gone after the step
 
     def twin(compiled: bool) -> Callable[[], Any]:
         from benchmarks.torch_gan import GanStep
@@ -131,7 +150,25 @@ def gan_case(run: GanRun, **bars: float) -> Case:
     d, size = run.data, run.train.batch_size
     shapes = f"({size}, {run.loss.frames}, {d.resolution}, {d.resolution}, 3)"
     again = functools.partial(jax.tree.map, jnp.array, host)
-    return Case(functools.partial(make_gan_step, game), again, batch, shapes, twin, _bars(bars))
+    case = Case(functools.partial(make_gan_step, game), again, batch, shapes, twin, _bars(bars))
+    if not big:
+        return case
+    one = counted.training_flops(run)
+    return case._replace(flops=lambda: size * one())
+
+
+def _random_state(run: GanRun, batch: HostBatch) -> Any:
+    """A first state in NumPy: kernels that keep the size of what they map, optimizers at rest."""
+    rng = np.random.default_rng(0)
+
+    def fill(leaf: Any) -> np.ndarray:
+        scale = np.prod(leaf.shape[:-1]) ** -0.5 if len(leaf.shape) > 1 else 0.1
+        return np.float32(scale) * rng.standard_normal(leaf.shape, np.float32)
+
+    shapes = jax.eval_shape(training.prepare_gan(run, batch)[1], jax.random.key(0))
+    params, critic_params = (jax.tree.map(fill, t) for t in (shapes.params, shapes.critic_params))
+    rest = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return rest.replace(params=params, ema=params, critic_params=critic_params)
 
 
 def _bars(bars: dict[str, float]) -> tuple[tuple[str, float], ...]:
@@ -144,6 +181,13 @@ def tiny_gan(penalty: Literal["finite", "exact"], **bars: float) -> Case:
     run = presets.tiny_gan()
     loss = dataclasses.replace(run.loss, penalty=penalty)
     return gan_case(dataclasses.replace(run, loss=loss), **bars)
+
+
+def big_gan(preset: str, batch: int) -> Case:
+    """The game of a larger preset, with as many clips as one GPU of 80 GB holds on both sides."""
+    run = presets.GAN[preset]()
+    run = dataclasses.replace(run, train=dataclasses.replace(run.train, batch_size=batch))
+    return gan_case(run, True, compiled=1.2)
 
 
 def transformer_case(batch: int = 4, tokens: int = 512, **sizes: Any) -> Case:
@@ -226,6 +270,10 @@ CASES: dict[str, Callable[[], Case]] = {
     "transformer": transformer_case,
     "planner": planner_case,
     "rl": rl_case,
+}
+ALL_CASES = CASES | {  # where a step does not take minutes
+    "gan small": functools.partial(big_gan, "small", 32),
+    "gan base": functools.partial(big_gan, "base", 8),
 }
 
 if __name__ == "__main__":

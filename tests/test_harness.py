@@ -6,12 +6,13 @@ import importlib.util
 import json
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import harness, tables
+from benchmarks import harness, resident, tables
 from benchmarks.harness import Options, Way
 
 
@@ -51,6 +52,31 @@ def test_a_ratio_above_one_is_better_than_the_best_peer(row: dict[str, Any]) -> 
     assert ours["bytes_share"] == 1e3 / ours["median"] / row["roof"]["bytes_per_s"]
     fields = {name for names in harness.FIELDS for name in names.split(", ")}
     assert fields <= set(row)
+
+
+def test_a_way_that_fails_is_missing_and_a_row_that_fails_does_not_end_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    def fail() -> None:
+        raise MemoryError("too little | of it")
+
+    def rows(options: Options, **ways: Way) -> Iterator[tables.Row]:
+        yield harness.compare(
+            "nap", ours="ours", ways=ways, options=options, shapes="(1,)", mode="forward"
+        )
+
+    def benchmark(options: Options) -> Iterator[tables.Row]:
+        good, bad = Way(lambda: None), Way(fail)
+        yield from harness.survive("first", rows(options, ours=bad, peer=good))
+        yield from harness.survive("second", rows(options, ours=good, peer=bad))
+
+    monkeypatch.setattr(harness, "failures", [])
+    monkeypatch.setattr(harness, "SHORTEST", 0.0)
+    with pytest.raises(SystemExit) as exit:
+        harness.main({"nap": benchmark}, ["--out", str(tmp_path)])
+    assert exit.value.code == 1 and harness.failures == ["failed: first: too little / of it"]
+    (row,) = json.loads((tmp_path / "nap.json").read_text())
+    assert list(row["ways"]) == ["ours"] and row["missing"] == {"peer": "too little / of it"}
 
 
 def test_only_what_leaves_both_spreads_is_a_regression(row: dict[str, Any]) -> None:
@@ -99,8 +125,8 @@ def _hungry() -> float:
         gc.collect()  # the peak would be no higher than before
         return len(b"x" * 2**26)
 
-    return harness.peak_growth(run)
+    return resident.peak_growth(run)
 
 
 def test_peak_memory_is_what_a_run_adds_in_a_process_of_its_own() -> None:
-    assert abs(harness.in_child(_hungry) - 2**26) < 2**21
+    assert abs(resident.in_child(_hungry) - 2**26) < 2**21

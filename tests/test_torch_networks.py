@@ -22,6 +22,7 @@ from benchmarks.torch_transformer import Transformer as TorchTransformer  # noqa
 from benchmarks.transformer import Transformer, transformer_loss  # noqa: E402
 from jaxvid import presets, training  # noqa: E402
 from jaxvid.config import (  # noqa: E402
+    ComputeConfig,
     CriticConfig,
     DataConfig,
     GanRun,
@@ -193,29 +194,50 @@ def test_a_gan_step_is_the_same(penalty: Any) -> None:
         assert error < 1e-3 * optax.tree.norm(ours), part
 
 
+def test_in_bfloat16_a_step_is_nearly_the_same() -> None:
+    batch, shapes = tensors(host_batch(SMALL, B)), training._shapes(SMALL)
+    params, critic_params = (random_like(t) for t in (shapes.params, shapes.critic_params))
+    torch.manual_seed(0)
+    given, found, pixels = draw(SMALL, batch), {}, []
+    for dtype in ("float32", "bfloat16"):
+        run = dataclasses.replace(SMALL, compute=ComputeConfig(dtype=dtype))
+        twin = GanStep(run, params, critic_params)
+        twin.player.generator.rgb.register_forward_hook(lambda *args: pixels.append(args[2].dtype))
+        found[dtype] = {name: float(value) for name, value in twin.play(given).items()}
+        assert pixels.pop() == getattr(torch, dtype)
+        assert {p.dtype for p in twin.player.parameters()} == {torch.float32}
+    for name in ("d_critic", "d_mismatch", "g_reconstruction", "g_generator", "g_kl", "mse"):
+        assert found["bfloat16"][name] == pytest.approx(found["float32"][name], rel=0.05), name
+    assert np.isfinite(list(found["bfloat16"].values())).all()
+
+
 class Mixed(torch.nn.Module):
     """A little of everything that optimizers treat in their own way."""
 
     def __init__(self, p: Any) -> None:
         super().__init__()
         self.table, self.conv = embedding(p["table"]), Conv(p["conv"])
-        self.up, self.rgb = dense(p["up"]), dense(p["rgb"])
+        self.up, self.again, self.rgb = (dense(p[name]) for name in ("up", "again", "rgb"))
 
 
-@pytest.mark.parametrize("kind", ("adam", "muon"))
+@pytest.mark.parametrize("kind", ("adam", "muon", "muon, stacked"))
 def test_optimizers_move_alike(kind: Any) -> None:
     shapes: Any = {
         "table": {"embedding": (5, 4)}, "conv": {"kernel": (3, 3, 4, 6), "bias": (6,)},
-        "up": {"kernel": (4, 12)}, "rgb": {"kernel": (6, 3), "bias": (3,)},
+        "up": {"kernel": (4, 12)}, "again": {"kernel": (4, 12)},
+        "rgb": {"kernel": (6, 3), "bias": (3,)},
     }  # fmt: skip
     shapes = jax.tree.map(
         lambda s: jax.ShapeDtypeStruct(s, jnp.float32), shapes, is_leaf=lambda s: type(s) is tuple
     )
+    kind, *stacked = kind.split(", ")
     config = OptimConfig(kind=kind, lr=1e-2, b1=0.5, warmup=2, final=0.1)
     params, tx = random_like(shapes), make_optimizer(config, 5)
     state, update = tx.init(params), jax.jit(tx.update)
     module = Mixed(params)
     rule = torch_optimizer(module, config, 5)
+    if stacked:  # as on a GPU
+        rule.stacks = [[0], [1, 2]]
     for seed in range(1, 5):
         grads = random_like(shapes, seed)
         changes, state = update(grads, state, params)

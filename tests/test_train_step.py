@@ -33,6 +33,15 @@ def test_rows_hold_each_peer_with_its_bar(monkeypatch: pytest.MonkeyPatch) -> No
     assert all(row["peer"] is None and row["missing"] == {"torch": "gone"} for row in alone)
 
 
+def test_a_peer_that_failed_has_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_step, "step_way", lambda *_: Way(lambda: None))
+    case = train_step.Case(lambda: None, lambda: None, {}, "(1,)", flops=lambda: 5.0)
+    gone = {train_step.EAGER: train_step.SKIPPED, train_step.COMPILED: "out of memory"}
+    only = Options(repeats=1, only=("nap.*jit, torch.compile",))
+    (row,) = train_step.case_rows(only, "nap", case, {}, gone)
+    assert row["peer"] is None and row["missing"] == gone and row["work"]["flops"] == 5.0
+
+
 def test_what_does_not_compile_is_named_and_does_not_end_the_run() -> None:
     def build(compiled: bool) -> Any:
         if compiled:
@@ -47,6 +56,8 @@ def test_what_does_not_compile_is_named_and_does_not_end_the_run() -> None:
     assert missing == {torch_ways.COMPILED: "no compiler / here"}
     ways, missing = torch_ways.torch_ways(build, compiled=False)
     assert list(ways) == [torch_ways.EAGER] and torch_ways.COMPILED in missing
+    ways, missing = torch_ways.torch_ways(build, eager=False)
+    assert ways == {} and missing[torch_ways.EAGER] == torch_ways.SKIPPED
 
 
 def test_eager_can_be_asked_for_without_compiling() -> None:
