@@ -1,7 +1,6 @@
 """Attention against PyTorch's, stock JAX's and Flax's: ``python -m benchmarks.attention``.
 
-On a GPU in bfloat16, against cuDNN as JAX calls it and PyTorch's kernels. There a call ends when
-its result is there, on both sides, so that short ones are mostly the way to the GPU and back.
+On a GPU in bfloat16, against cuDNN as JAX calls it and PyTorch's kernels.
 """
 
 import functools

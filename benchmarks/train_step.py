@@ -108,11 +108,15 @@ def step_way(case: Case, backend: Literal["jit", "pmap"]) -> Way:
     key = parallel.replicate(jax.random.key(0), mesh)
     costs = step.compile(state, batch, key)
 
-    def run() -> None:
+    def launch() -> Any:
         nonlocal state
-        state, metrics = jax.block_until_ready(step(state, batch, key))
+        state, metrics = step(state, batch, key)
+        return state, metrics
 
-    return Way(run, costs["seconds"], costs["bytes"] or None)
+    def run() -> None:
+        jax.block_until_ready(launch())
+
+    return Way(run, costs["seconds"], costs["bytes"] or None, launch)
 
 
 # Cases

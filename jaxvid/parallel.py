@@ -31,10 +31,17 @@ _compile_seconds: list[float] = []
 _programs: collections.Counter[str] = collections.Counter()  # compiled, by the function's name
 
 # XLA's CPU runtime of these versions runs each convolution on one core; with the flag it uses all
-# (measured 0.35 -> 0.93 of PyTorch for a whole GAN step). An unknown flag aborts the process, so it
-# is given only to versions that have been seen to take it.
+# (measured 0.35 -> 0.93 of PyTorch for a whole GAN step). An unknown flag aborts the process, so
+# flags are given only to versions that have been seen to take them.
 CONVOLUTION_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
-CONVOLUTION_VERSIONS = ("0.10", "0.11", "0.12")
+VERSIONS = ("0.10", "0.11", "0.12")
+
+# XLA's GPU compiler tries dozens of Triton kernels for each product and two for each loop it fuses:
+# a step of the planner compiles in 23 s in place of 64, before any is timed (two cores, no GPU).
+CUDA_FLAGS = (
+    "--xla_gpu_enable_triton_gemm=false",
+    "--xla_gpu_experimental_enable_fusion_autotuner=false",
+)
 
 ALL = MeshConfig()  # every device along ``data``
 EVERYWHERE, ROWS = PartitionSpec(), PartitionSpec(("data", "fsdp"))
@@ -55,12 +62,12 @@ def start(cache: bool = True, *, together: bool = False) -> None:
     ``together``: joins the processes of a cluster, where there is one.
     """
     on_cpu = os.environ.get("JAX_PLATFORMS", "").lower() == "cpu" or not _accelerator_installed()
-    flags = os.environ.get("XLA_FLAGS", "")
     version = importlib.metadata.version("jaxlib")
-    known = any(version.startswith(f"{v}.") for v in CONVOLUTION_VERSIONS)
-    if on_cpu and known and "xla_cpu_experimental_ynn_fusion_type" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {CONVOLUTION_FLAG}".strip()
-        logger.info("XLA_FLAGS=%s: convolutions use every core", CONVOLUTION_FLAG)
+    if any(version.startswith(f"{v}.") for v in VERSIONS):
+        if on_cpu:
+            _add_flags((CONVOLUTION_FLAG,), "convolutions use every core")
+        elif _installed(CUDA):
+            _add_flags(CUDA_FLAGS, "fewer kernels are tried while compiling")
     memory.limit_arenas()
     memory.search_less()
     if not _compile_seconds:
@@ -77,6 +84,14 @@ def start(cache: bool = True, *, together: bool = False) -> None:
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _add_flags(flags: tuple[str, ...], why: str) -> None:
+    """Adds those to XLA_FLAGS that the user has not set."""
+    own = os.environ.get("XLA_FLAGS", "")
+    if new := [flag for flag in flags if flag.partition("=")[0] not in own]:
+        os.environ["XLA_FLAGS"] = " ".join([own, *new]).strip()
+        logger.info("XLA_FLAGS=%s: %s", " ".join(new), why)
 
 
 def _count_compile(event: str, duration_secs: float, **about: str | int) -> None:
@@ -104,8 +119,14 @@ def cache_folder() -> pathlib.Path:
     return pathlib.Path(root) / "jaxvid"
 
 
+CUDA = ("jax_cuda12_plugin", "jax_cuda13_plugin")
+
+
 def _accelerator_installed() -> bool:
-    names = ("libtpu", "jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm7_plugin", "jax_plugins")
+    return _installed(("libtpu", *CUDA, "jax_rocm7_plugin", "jax_plugins"))
+
+
+def _installed(names: tuple[str, ...]) -> bool:
     return any(importlib.util.find_spec(name) is not None for name in names)
 
 

@@ -95,13 +95,17 @@ def by_path(tree: Any) -> dict[str, jax.Array]:
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
-def test_muon_in_stacks_is_muon_matrix_by_matrix() -> None:
+@pytest.mark.parametrize("platform, stacks", (("cpu", 4), ("gpu", 3)))
+def test_muon_in_stacks_is_muon_matrix_by_matrix(
+    platform: str, stacks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
     config = OptimConfig(kind="muon", lr=1e-2)
     rng = np.random.default_rng(0)
     shapes = {
         "alike": [(8, 16), (8, 16), (2, 2, 2, 16)],  # of eight rows and sixteen columns each
         "turned": [(16, 8)],
-        "large": [(300, 300), (300, 300)],  # beyond ``optim.SMALL``: by themselves
+        "large": [(300, 300), (300, 300)],  # beyond ``optim.SMALL``: by themselves on a CPU
         "logits": [(8, 4)],
     }
     params = {
@@ -140,4 +144,4 @@ def test_muon_in_stacks_is_muon_matrix_by_matrix() -> None:
             for path in want:
                 np.testing.assert_allclose(have[path], want[path], rtol=1e-4, atol=1e-8)
     text = jax.jit(ours.update).lower(grads, states[ours], params).compile().as_text()
-    assert text.count(" dot(") == 15 * 4  # five times three products for each of four stacks
+    assert text.count(" dot(") == 15 * stacks  # five times three products for each

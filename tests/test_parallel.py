@@ -17,7 +17,7 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from jaxvid import cluster, memory
+from jaxvid import cluster, memory, parallel
 from jaxvid.config import MeshConfig, OptimConfig
 from jaxvid.io.checkpoint import Checkpoints, tree_digest
 from jaxvid.optim import make_optimizer
@@ -382,3 +382,32 @@ def test_compiling_looks_for_no_garbage_and_a_failure_turns_the_search_on_again(
         made: list[object] = []
         made.append(made)  # a cycle, as programs are
     assert gc.get_freeze_count() > frozen
+
+
+# --- settings of the platform --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "installed, version, own, want",
+    (
+        ((), "0.11.2", "", ["--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"]),
+        (("jax_cuda13_plugin",), "0.11.2", "", list(parallel.CUDA_FLAGS)),
+        (
+            ("jax_cuda13_plugin",),
+            "0.12.0",
+            "--xla_gpu_enable_triton_gemm=true",
+            ["--xla_gpu_enable_triton_gemm=true", parallel.CUDA_FLAGS[1]],
+        ),
+        (("jax_cuda13_plugin",), "0.13.0", "", []),  # an unknown flag would abort the process
+        (("libtpu",), "0.11.2", "", []),
+    ),
+)
+def test_flags_are_those_of_the_platform_and_of_versions_that_know_them(
+    installed: tuple[str, ...], version: str, own: str, want: list[str], monkeypatch
+) -> None:
+    monkeypatch.setattr(parallel, "_installed", lambda names: bool({*names} & {*installed}))
+    monkeypatch.setattr(parallel.importlib.metadata, "version", lambda _: version)
+    monkeypatch.setenv("XLA_FLAGS", own)
+    monkeypatch.delenv("JAX_PLATFORMS")
+    parallel.start(cache=False)
+    assert os.environ["XLA_FLAGS"].split() == want
