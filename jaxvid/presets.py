@@ -63,7 +63,7 @@ def long_story_planner() -> PlannerRun:
         data=dataclasses.replace(run.data, workers=12),
         planner=PlannerConfig(width=176, encoder_layers=3, decoder_layers=2),
         compute=PrecisionConfig(),
-        train=TrainConfig(steps=20_000, batch_size=128, checkpoint_every=2000, log_every=100),
+        train=TrainConfig(steps=10_000, batch_size=128, checkpoint_every=1000, log_every=100),
     )
 
 
