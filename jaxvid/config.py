@@ -311,6 +311,7 @@ class PlannerRlConfig:
 class PlannerRun:
     """Everything that a planner training is made of."""
 
+    base: str = ""  # "shipped" or a file of exported weights to begin with
     data: DataConfig = DataConfig()
     planner: PlannerConfig = PlannerConfig()
     compute: PrecisionConfig = PrecisionConfig()

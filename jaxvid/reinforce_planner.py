@@ -45,8 +45,7 @@ def _base(run: PlannerRlRun, folder: pathlib.Path) -> tuple[Planner, Params, Pla
     if not run.rl.base:
         planner, state, base = training_planner.load_planner(folder.parent / "planner")
         return planner, state.ema, base
-    path = training_planner.SHIPPED if run.rl.base == "shipped" else pathlib.Path(run.rl.base)
-    return training_planner.read_planner(path)
+    return training_planner.read_planner(training_planner.base_path(run.rl.base))
 
 
 def train_planner_rl(run: PlannerRlRun, folder: pathlib.Path) -> PlannerRlState:

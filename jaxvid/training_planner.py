@@ -92,6 +92,7 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
     check_run(folder, run)
     prompt_source(run)  # what it cannot read is said before anything is built or written
     planner, init = prepare_planner(run)
+    state = _based(run) if run.base else loop.Drawn(init, run.train.seed)
     step = planner_step(run, planner)
     open_run(folder, run)
     return loop.run(
@@ -99,9 +100,25 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
         folder,
         config=run.train,
         phases=[loop.Phase(step, run.train.steps)],
-        state=loop.Drawn(init, run.train.seed),
+        state=state,
         batches=functools.partial(prompt_batches, run),
     )
+
+
+def _based(run: PlannerRun) -> PlannerState:
+    """The first state of a training that begins with trained weights."""
+    _, params, base = read_planner(base_path(run.base))
+    if (base.planner, base.data.text_length) != (run.planner, run.data.text_length):
+        raise UserError(
+            f"the weights of {run.base} are of {base.planner} and {base.data.text_length} bytes, "
+            f"not of {run.planner} and {run.data.text_length}; take those, or leave base out"
+        )
+    return init_planner(params, make_optimizer(run.optim, run.train.steps))
+
+
+def base_path(base: str) -> pathlib.Path:
+    """The file of ``base``: "shipped", or a path."""
+    return SHIPPED if base == "shipped" else pathlib.Path(base)
 
 
 def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRun]:
@@ -134,7 +151,11 @@ def prompt_batches(
     ahead = 2 * data.threads
     options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=ahead)
     workers = grain.MultiprocessingOptions(data.workers, per_worker_buffer_size=ahead)
-    return batches.to_iter_dataset(options).mp_prefetch(workers).__iter__()
+    iterator = batches.to_iter_dataset(options).mp_prefetch(workers).__iter__()
+    try:
+        yield from iterator
+    finally:
+        iterator.close()  # ends the processes, and gives their memory back
 
 
 def read_planner(path: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxvid.data import chinese, english
-from jaxvid.data.noise import misspell, mix
+from jaxvid.data.noise import babble, misspell, mix
 from jaxvid.data.pieces import Draw, Piece, join
 from jaxvid.outline import Look, Outline, Part, Take
 
@@ -120,3 +120,17 @@ def test_english_words_stand_apart_from_chinese() -> None:
 def test_nothing_to_mix_is_left() -> None:
     pieces = [Piece("it rises", ("takes/0/parts/0/motion",)), Piece(".")]
     assert mix(pieces, OUTLINE, Draw(np.random.default_rng(0)), chinese.WORDS) == pieces
+
+
+def test_words_that_say_nothing_leave_the_rest() -> None:
+    seen = set()
+    for seed in range(60):
+        draw = Draw(np.random.default_rng(seed))
+        added = babble(ENGLISH, draw, "en")
+        at = next((n for n, p in enumerate(added[:-1]) if p != ENGLISH[n]), len(ENGLISH))
+        assert [*added[:at], *added[at + 1 :]] == ENGLISH and not added[at].slots
+        assert added[at].text.isascii() and added[at].text.strip()
+        seen.add(min(at, 1))
+        (first, *rest) = babble(CHINESE, draw, "zh")
+        assert rest == CHINESE and not first.text.isascii() and not first.slots
+    assert seen == {0, 1}  # before the text, and between its words

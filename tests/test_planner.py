@@ -349,6 +349,17 @@ def test_the_step_computes_in_what_the_run_says(dtype, low, monkeypatch):
     assert made[0].args[0].low is low
 
 
+def test_a_training_begins_with_given_weights() -> None:
+    _, params, shipped = training_planner.read_planner(training_planner.SHIPPED)
+    run = dataclasses.replace(shipped, base="shipped", optim=OptimConfig(kind="muon"))
+    state = training_planner._based(run)
+    assert tree_digest(state.params) == tree_digest(state.ema) == tree_digest(params)
+    assert int(state.step) == 0
+    other = dataclasses.replace(run, planner=PlannerConfig(width=16))
+    with pytest.raises(UserError, match="take those, or leave base out"):
+        training_planner._based(other)
+
+
 def test_a_run_of_stories_is_trained_and_loaded(tmp_path, monkeypatch):
     """By Muon, on a short and a pictured batch."""
     monkeypatch.setattr(training_planner, "make_mesh", lambda *_: make_mesh(jax.devices()[:1]))

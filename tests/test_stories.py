@@ -73,7 +73,7 @@ def test_what_is_asked_for_is_given() -> None:
 def test_all_kinds_of_stories_are_told() -> None:
     told = sample("train")
     assert {made.language for made in told} == set(LANGUAGES)
-    assert {made.noise for made in told} == {"none", "mixed", "misspelt"}
+    assert {made.noise for made in told} == {"none", "mixed", "misspelt", "babble"}
     assert {len(made.outline.takes) for made in told} == {1, 2, 3}
     assert 5 < sum(made.picture is not None for made in told) < 40
     assert all(len(made.outline.takes) == 1 for made in told if made.picture is not None)

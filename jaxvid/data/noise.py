@@ -1,4 +1,4 @@
-"""How people really write: two languages in one prompt, and misspelt words.
+"""How people really write: two languages in one prompt, misspelt words, words that say nothing.
 
 Works on pieces, so that which characters state which slot stays known.
 """
@@ -6,7 +6,7 @@ Works on pieces, so that which characters state which slot stays known.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from jaxvid.data.pieces import Draw, Piece
+from jaxvid.data.pieces import Draw, Language, Piece
 from jaxvid.outline import Outline, slots
 
 Words = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -95,3 +95,55 @@ def _slip(text: str, at: int, draw: Draw) -> str:
     if way == 2:
         return text[: at + 1] + text[at:]
     return text[:at] + _NEAR[text[at].lower()] + text[at + 1 :]
+
+
+def babble(pieces: Sequence[Piece], draw: Draw, language: Language) -> list[Piece]:
+    """Words that nobody knows, and that say nothing: before the text, or one between its words.
+
+    What people put around what they want is in no list of sentence forms.
+    """
+    between = [n for n, piece in enumerate(pieces) if piece.text[:1] == " "]
+    if language == "en" and between and draw.chance(0.4):
+        at = draw.pick(between)
+        return [*pieces[:at], Piece(f" {_strange(draw)}"), *pieces[at:]]
+    count = 1 + int(draw.rng.random() * 3)
+    if language == "zh":
+        said = "".join(chr(draw.pick(_HAN)) for _ in range(2 * count))
+        return [Piece(said + draw.pick(("：", "，", "。", ""))), *pieces]
+    words = [draw.pick(_BEFORE), *(_strange(draw) for _ in range(count))]
+    said = " ".join(filter(None, words)) + draw.pick((":", ":", ",", ".", " -", "")) + " "
+    return [Piece(said[0].upper() + said[1:] if draw.chance(0.5) else said), *pieces]
+
+
+def _strange(draw: Draw) -> str:
+    syllables = (
+        draw.pick(_ONSETS) + draw.pick(_VOWELS) for _ in range(1 + int(draw.rng.random() * 2))
+    )
+    return "".join(syllables) + draw.pick(_ENDS)
+
+
+_HAN = range(0x4E00, 0x7000)
+_BEFORE = ("", "", "", "for", "for the", "from", "by", "a", "the", "my", "our", "this", "with")
+_ONSETS = (
+    "b",
+    "ch",
+    "d",
+    "f",
+    "g",
+    "h",
+    "j",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "st",
+    "t",
+    "v",
+    "w",
+    "",
+)
+_VOWELS = ("a", "e", "i", "o", "u", "ai", "ee", "oo", "ou")
+_ENDS = ("", "", "b", "ck", "d", "ft", "l", "m", "n", "nd", "p", "r", "s", "st", "t", "x", "y")

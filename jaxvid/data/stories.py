@@ -2,8 +2,8 @@
 
 A prompt is a deterministic function of (seed, split, index). ``heldout`` uses sentence forms that
 ``train`` and ``test`` never use (``pieces.Draw``), and combinations of kind, colour and motion that
-they never show (``combinations``). Some prompts are mixed of two languages or misspelt, and some
-stand beside a picture that shows what they leave unsaid.
+they never show (``combinations``). Some prompts are mixed of two languages or misspelt, some have
+words that nobody knows, and some stand beside a picture that shows what they leave unsaid.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxvid.data import chinese, english
-from jaxvid.data.noise import misspell, mix
+from jaxvid.data.noise import babble, misspell, mix
 from jaxvid.data.pieces import LANGUAGES, Draw, Language, Wording, join
 from jaxvid.data.render import render_shot
 from jaxvid.data.source import Split
@@ -49,7 +49,7 @@ class Story:
     wording: Wording
     outline: Outline
     language: Language
-    noise: str  # none, mixed, misspelt
+    noise: str  # none, mixed, misspelt, babble
     picture: np.ndarray | None = None
     script: Script | None = None
 
@@ -77,7 +77,7 @@ def story(
     if picture is None:
         picture = takes == 1 and draw.chance(0.25)
     drawn = LANGUAGES[int(draw.chance(0.5))]
-    kind = draw.pick(("none",) * 7 + ("mixed", "misspelt", "misspelt"))
+    kind = draw.pick(("none",) * 5 + ("babble", "babble", "mixed", "misspelt", "misspelt"))
     language, noise = language or drawn, noise or kind
     while True:
         outline, script = sample_outline(draw, split, takes, picture)
@@ -107,6 +107,8 @@ def word(
         pieces = mix(pieces, outline, draw, other.WORDS)
     elif noise == "misspelt":
         pieces = misspell(pieces, draw)
+    elif noise == "babble":
+        pieces = babble(pieces, draw, language)
     return join(pieces)
 
 
