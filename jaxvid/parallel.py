@@ -43,6 +43,9 @@ CUDA_FLAGS = (
     "--xla_gpu_experimental_enable_fusion_autotuner=false",
 )
 
+CUDA = ("jax_cuda12_plugin", "jax_cuda13_plugin")
+ACCELERATORS = ("libtpu", *CUDA, "jax_rocm7_plugin", "jax_plugins")
+
 ALL = MeshConfig()  # every device along ``data``
 EVERYWHERE, ROWS = PartitionSpec(), PartitionSpec(("data", "fsdp"))
 # Where a leaf of the state lives. The first pattern found in its path decides how many elements
@@ -61,7 +64,7 @@ def start(cache: bool = True, *, together: bool = False) -> None:
 
     ``together``: joins the processes of a cluster, where there is one.
     """
-    on_cpu = os.environ.get("JAX_PLATFORMS", "").lower() == "cpu" or not _accelerator_installed()
+    on_cpu = os.environ.get("JAX_PLATFORMS", "").lower() == "cpu" or not _installed(ACCELERATORS)
     version = importlib.metadata.version("jaxlib")
     if any(version.startswith(f"{v}.") for v in VERSIONS):
         if on_cpu:
@@ -117,13 +120,6 @@ def cache_folder() -> pathlib.Path:
         return pathlib.Path(own)
     root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(root) / "jaxvid"
-
-
-CUDA = ("jax_cuda12_plugin", "jax_cuda13_plugin")
-
-
-def _accelerator_installed() -> bool:
-    return _installed(("libtpu", *CUDA, "jax_rocm7_plugin", "jax_plugins"))
 
 
 def _installed(names: tuple[str, ...]) -> bool:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from jaxvid.data import chinese, english
+from jaxvid.data.chinese_mixed import CHINESE as ZH
+from jaxvid.data.chinese_mixed import ENGLISH as EN
 from jaxvid.data.noise import babble, misspell, mix
 from jaxvid.data.pieces import Draw, Piece, join
 from jaxvid.outline import Look, Outline, Part, Take
@@ -90,7 +92,8 @@ def test_what_cannot_be_misspelt_is_left() -> None:
 )
 def test_mixed_words_say_the_same_in_the_other_language(pieces, words, others) -> None:
     said = {"looks/0/color": ("color", "yellow"), "looks/0/kind": ("kind", "star")}
-    said |= {"takes/0/tone": ("tone", "dark")}
+    said |= {"takes/0/tone": ("tone", "dark"), "takes/0/parts/0/motion": ("motion", "up")}
+    more = {**(ZH if words is chinese.WORDS else EN), **words}
     counts = collections.Counter()
     for draw in draws():
         mixed = mix(pieces, OUTLINE, draw, words)
@@ -100,26 +103,37 @@ def test_mixed_words_say_the_same_in_the_other_language(pieces, words, others) -
         for before, after in changed:
             (slot,) = before.slots
             name, value = said[slot]
-            assert after.text.strip() in words[name][value]
+            assert after.text.strip() in more[name][value]
         counts[len(changed)] += 1
         wording = join(mixed)
         for span in wording.spans:
             text = wording.text[span.start : span.end]
             assert text == text.strip() and text
-    assert set(counts) == {1, 2, 3}
+    assert set(counts) == {1, 2, 3, 4}
 
 
-def test_english_words_stand_apart_from_chinese() -> None:
+def test_english_words_stand_apart_from_each_other() -> None:
     for draw in draws(100):
-        text = join(mix(CHINESE, OUTLINE, draw, english.WORDS, share=1.0)).text
-        for a, b in zip(text, text[1:], strict=False):
-            letters = [c.isascii() and c.isalpha() for c in (a, b)]
-            assert all(letters) or not any(letters) or a == " " or b == " " or b == "-" or a == "-"
+        mixed = mix(CHINESE, OUTLINE, draw, english.WORDS, share=1.0)
+        assert "  " not in join(mixed).text
+        for one, other in zip(mixed, mixed[1:], strict=False):
+            assert not (one.text[-1] + other.text[0]).encode().isalpha()
 
 
 def test_nothing_to_mix_is_left() -> None:
-    pieces = [Piece("it rises", ("takes/0/parts/0/motion",)), Piece(".")]
+    pieces = [Piece("it rises", ("takes/0/who/0",)), Piece(".")]
     assert mix(pieces, OUTLINE, Draw(np.random.default_rng(0)), chinese.WORDS) == pieces
+
+
+def test_a_movement_in_two_pieces_is_swapped_as_a_whole() -> None:
+    path = ("takes/0/parts/0/motion",)
+    pieces = [Piece("它"), Piece("向上", path), Piece("移动", path)]
+    for draw in draws(50):
+        mixed = mix(pieces, OUTLINE, draw, english.WORDS)
+        assert same_slots(pieces, mixed)
+        assert join(mixed[1:]).text.strip() in EN["motion"]["up"]
+    apart = [pieces[1], Piece("慢慢"), pieces[2]]
+    assert mix(apart, OUTLINE, draws(1)[0], english.WORDS) == apart
 
 
 def test_words_that_say_nothing_leave_the_rest() -> None:

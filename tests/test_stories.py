@@ -19,6 +19,9 @@ from jaxvid.shapes import PALETTE
 LONG = 10_000  # bytes: whatever is drawn is said
 
 
+SWAPPED = {*"kind color size tone pattern motion then speed camera link x y".split()}
+
+
 @functools.cache
 def sample(split: Split, noise: str | None = None) -> tuple[Story, ...]:
     return tuple(story(4, split, index, noise=noise) for index in range(150))
@@ -170,9 +173,7 @@ def test_noise_changes_words_and_moves_spans_along(noise: str) -> None:
             for a, b in zip(clean.wording.spans, noisy.wording.spans, strict=True)
         ]
         swapped = {
-            (a.start, a.end)
-            for a in clean.wording.spans
-            if a.slot.rpartition("/")[2] in ("kind", "color", "size", "tone")
+            (a.start, a.end) for a in clean.wording.spans if a.slot.rpartition("/")[2] in SWAPPED
         }
         for (before, after), span in zip(pairs, clean.wording.spans, strict=True):
             if noise == "misspelt":

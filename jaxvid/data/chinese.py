@@ -93,7 +93,7 @@ class _Story:
             out = self.asked(out)
         ends = ("", ".") if self.plain else ("", "", ".", ".", "!")
         end = self.glue(self.draw.pick(ends))
-        return out if end.text in w.OPEN else [*out, end]
+        return out if end.text in w.OPEN or out[-1].text[-1] == "？" else [*out, end]
 
     def turn(self, i: int, numbered: bool) -> tuple[str, ...]:
         """Forms that lead to take ``i``."""
@@ -116,14 +116,15 @@ class _Story:
             asks = (f.ASK, f.ASK_NOUN if noun else f.ASK, f.ASK_CLAUSE if clause else f.ASK)
             forms = f.ASK_PICTURE if self.picture else self.draw.pick(asks)
         head, _, tail = self.draw.form(forms).partition("S")
-        if self.draw.chance(0.04):
+        if not tail and self.draw.chance(0.07):
             tail += self.draw.pick(w.TAILS)
         return [*[self.glue(head)] * bool(head), *out, *[self.glue(tail)] * bool(tail)]
 
     def link(self, i: int, ks: Parts) -> list[Piece]:
         link = self.takes[i - 1].link
         slots = () if link == "cut" else (f"takes/{i - 1}/link",)
-        return [Piece(self.draw.pick(w.LINKS[link]), slots)]
+        words = w.EFFECTS if ks == (1,) and slots else w.LINKS  # a small letter asks for a noun
+        return [Piece(self.draw.pick(words[link]), slots)]
 
     def ordinal(self, i: int, ks: Parts) -> list[Piece]:
         return [Piece(self.shot.format(i + 1 if self.digits else w.NUMBERS[i]))]
@@ -142,8 +143,10 @@ class _Story:
         return self.picture and i == 0
 
     def camera(self, i: int, ks: Parts) -> list[Piece]:
-        words = self.draw.pick(w.CAMERAS[self.takes[i].camera])
-        return [Piece(self.draw.pick(w.LENSES) + words, (f"takes/{i}/camera",))]
+        move, pick = self.takes[i].camera, self.draw.pick
+        term = self.draw.chance(0.15)
+        words = pick(w.TERMS[move]) if term else pick(w.LENSES) + pick(w.CAMERAS[move])
+        return [Piece(words, (f"takes/{i}/camera",))]
 
     def inside(self, i: int, ks: Parts) -> list[Piece]:
         """The shot with the background in its first clause, or behind it where that has no room."""
@@ -257,7 +260,7 @@ class _Story:
         paths = tuple(path for slot in slots for path in self.paths(i, ks, slot))
         whole = len(self.takes[i].parts) > 1 or self.draw.chance(0.3)
         text = self.draw.pick(w.PLACES[part.x, part.y])
-        return [Piece("画面" * whole + text, paths)]
+        return [Piece(self.draw.pick(w.FRAMES) * whole + text, paths)]
 
     def place(self, i: int, ks: Parts) -> list[Piece]:
         out = self.spot(i, ks)

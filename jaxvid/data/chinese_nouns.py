@@ -247,6 +247,8 @@ def ground(take: Take, i: int, draw: Draw) -> list[Piece]:
 
 def on_ground(take: Take, i: int, draw: Draw) -> list[Piece]:
     """Where: "on a dark grid"."""
+    if take.pattern == ANY and draw.chance(0.2):
+        return [Piece(draw.pick(w.AMID[take.tone]), (f"takes/{i}/tone",))]
     out = ground(take, i, draw)
     bare = take.pattern == "grid" and draw.chance(0.4)
     return [Piece("在"), *out, Piece("上" if bare else draw.pick(w.UPON))]

@@ -38,11 +38,9 @@ def pieces(
     lead, long = str(phrase[0]), len(outline.takes) > 1
     if not plain and not long and "please" not in lead and draw.chance(0.05):
         phrase += split(draw.pick(leads.CLOSINGS))
-    mark = (
-        "?"
-        if lead.startswith(("can ", "could ", "may ", "how about")) and "." not in phrase
-        else "."
-    )
+    asks = lead.startswith(("can ", "could ", "may ", "would ", "how about", "is it"))
+    mark = "?" if asks and "." not in phrase else "."
+    mark = "!" if mark == "." and not plain and draw.chance(0.08) else mark
     stop = mark if draw.chance(0.8 if long else 0.5) else ""
     return compose(phrase, capitals=draw.chance(0.6), stop=stop)
 
@@ -79,10 +77,14 @@ class _Teller(Notes):
                 lead, camera = [*lead, *camera[1:], self.pick(("while", "as"))], []
                 self.open = False
         where, preposition = self.draw.form(leads.BACKGROUNDS)
+        preposition = self.pick(leads.ON) if preposition == "on" else preposition
         ground = [] if pictured else self.ground(i, predicate=where in ("sentence", "first"))
         self.ending = []
+        hours = words.HOURS.get(self.takes[i].tone) if self.takes[i].pattern == ANY else None
+        if ground and hours and where in ("front", "end") and self.draw.chance(0.2):
+            preposition, ground = "", [Piece(self.pick(hours), (f"takes/{i}/tone",))]
         if where in ("first", "canvas") and ground and mode is FINITE and self.open:
-            first = ["the background is", *ground] if where == "first" else ["there is", *ground]
+            first = [self.pick(leads.GROUND_IS[:3]) if where == "first" else "there is", *ground]
             return [*lead, *first, ".", *self.core(i, mode), *camera]
         if where == "front" and ground and self.open:
             return [*lead, preposition, *ground, ",", *self.core(i, mode), *camera]
@@ -96,7 +98,7 @@ class _Teller(Notes):
         if ground and where == "comma":
             core += [",", *(ground if camera else ground[1:])]
         if ground and where == "sentence":
-            return [*core, *camera, ".", "the background is", *ground]
+            return [*core, *camera, ".", self.pick(leads.GROUND_IS), *ground]
         return [*core, *camera]
 
     def lead(self, i: int) -> tuple[Phrase, Mode]:
@@ -167,7 +169,8 @@ class _Teller(Notes):
 
 Form = Callable[[_Teller, int, Mode], Phrase]
 _NOTES: tuple[Callable[[_Teller, int], Phrase], ...] = (
-    *(_Teller.tags, _Teller.described, _Teller.labelled, _Teller.headed),
+    *(_Teller.late, _Teller.tags, _Teller.late, _Teller.tags),
+    *(_Teller.described, _Teller.labelled, _Teller.headed),
 )
 # By what may follow the beginning and whether the actor is new; of four or more forms the last
 # quarter is held out, so that each of those is seen elsewhere.

@@ -2,7 +2,7 @@
 
 from jaxvid.data import english_leads as leads
 from jaxvid.data import english_words as words
-from jaxvid.data.english_leads import FINITE, ING, THAT, WHICH_IS, Mode
+from jaxvid.data.english_leads import BARE, FINITE, ING, THAT, WHICH_IS, Mode
 from jaxvid.data.english_phrases import Phrase, Phrases, acts, split
 from jaxvid.data.english_words import BE
 from jaxvid.data.pieces import Draw, Piece
@@ -59,6 +59,9 @@ class Actors(Phrases):
         said += [*self.mention(part.who, pronoun=False), *self.place(i, 0), *self.ending]
         self.ending, self.topic = [], part.who
         it = self.named(["it"], part.who)
+        if acts(part) and not self.plain and self.draw.chance(0.15):
+            order = self.pick(("make", "make", "let", "have"))  # "make it move up"
+            return [*said, ".", order, *it, *self.act(i, (0,), BARE)]
         return [*said, ".", *it, *self.act(i, (0,), FINITE)] if acts(part) else said
 
     def fronted(self, i: int, mode: Mode) -> Phrase:
@@ -77,7 +80,7 @@ class Actors(Phrases):
         article, *noun = self.mention(part.who)
         if article == "something":
             return [there, article, *noun, *self.place(i, 0), *self.act(i, (0,), ING)]
-        doing = Piece(participle, self.paths(i, (0,), "motion"))
+        doing = Piece(self.pick(participle), self.paths(i, (0,), "motion"))
         return [there, article, doing, *noun, *self.place(i, 0)]
 
     def starting(self, i: int, mode: Mode) -> Phrase:
@@ -245,20 +248,16 @@ class Actors(Phrases):
         relation = [*self.relation(i, inverse=True), *it]
         if acts(self.takes[i].parts[1]):
             return [*said, ",", "and", *relation, *self.clause(i, 1, mode)]
-        b = self.takes[i].parts[1]
-        return [
-            *said,
-            ",",
-            "with",
-            *self.mention(b.who, pronoun=False),
-            *self.place(i, 1),
-            *relation,
-        ]
+        noun = self.mention(self.takes[i].parts[1].who, pronoun=False)
+        return [*said, ",", "with", *noun, *self.place(i, 1), *relation]
 
     def apart(self, i: int, mode: Mode) -> Phrase:
         """ "a red circle moves up and a blue star shrinks. The circle is behind the star" """
         a, b = self.takes[i].parts
         said = self.chained(i, mode) if a.motion in TO else self.joined(i, mode)
+        if self.draw.chance(0.3):  # the other way round
+            self.topic, names = None, [self.refer(part.who, False) for part in (b, a)]
+            return [*said, ".", *names[0], "is", *self.relation(i, inverse=True), *names[1]]
         first = self.refer(a.who, not acts(b))
         self.topic = None
         return [*said, ".", *first, "is", *self.relation(i), *self.refer(b.who, False)]

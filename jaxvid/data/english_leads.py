@@ -37,6 +37,9 @@ PLAIN: tuple[Lead, ...] = (
     *(("a video in which", FINITE), ("a clip in which", PROGRESSIVE)),
 )
 REQUESTS: tuple[Lead, ...] = (
+    *(("first,", FINITE), ("look!", FINITE), ("animate", ING), ("would you show me", ING)),
+    *(("is it possible to see", ING), ("can you show", ING), ("wow,", FINITE), ("watch", ING)),
+    *(("first, we see", ING), ("I am thinking of", ING), ("look,", ING), ("there's", ING)),
     *(("how about", ING), ("can I see", ING), ("could you make a clip of", ING), ("video:", ING)),
     *(("what I want:", FINITE), ("it would be great to see", ING), ("suppose", FINITE)),
     *(("I imagine", ING), ("I wish to see", ING), ("give me", ING), ("picture", ING)),
@@ -61,6 +64,7 @@ REQUESTS: tuple[Lead, ...] = (
     *(("I would like", TO_VERB), ("show me a video where", FINITE)),
 )
 ANIMATE: tuple[Lead, ...] = (
+    *(("first,", FINITE), ("can you make", BARE), ("it should look as if", FINITE)),
     *(("", FINITE),) * 4,
     *(("make", BARE),) * 3,
     *(
@@ -78,6 +82,7 @@ ANIMATE: tuple[Lead, ...] = (
 # Beginnings of a later shot: after a cut that a new name shows, and for any shot. ``{n}`` is its
 # number, ``{nth}`` its ordinal.
 THEN: tuple[Lead, ...] = (
+    *(("{nth},", FINITE), ("then suddenly", FINITE), ("then,", FINITE), ("and now", FINITE)),
     *(("then", FINITE), ("then", FINITE), ("next,", FINITE), ("after that,", FINITE)),
     *(("and then", FINITE), ("afterwards,", FINITE), ("later,", FINITE), ("now", FINITE)),
     *(
@@ -90,6 +95,7 @@ THEN: tuple[Lead, ...] = (
     *(("after that,", PROGRESSIVE), ("next,", PROGRESSIVE)),
 )
 CUTS: tuple[Lead, ...] = (
+    *(("cut! now", FINITE), ("in another shot,", FINITE)),
     *(("now we see", ING), ("new shot:", FINITE), ("new scene:", ING), ("{nth} shot:", FINITE)),
     *(("{nth} scene:", ING), ("we cut to", ING), ("in shot {n},", FINITE), ("a cut, then", FINITE)),
     *(("another scene:", FINITE), ("it cuts to", ING), ("the scene changes to", ING)),
@@ -102,6 +108,7 @@ CUTS: tuple[Lead, ...] = (
 )
 # What stands before the word for a fade or wipe, which of its forms, what stands after it.
 TURNS: tuple[tuple[str, int, str, Mode], ...] = (
+    *(("then it", 1, "to", ING), ("this", 1, "into", ING), ("now a", 0, "to", ING)),
     *(("the shot", 1, "into", ING), ("it", 1, "to", ING), ("after a", 0, ", we see", ING)),
     *(("", 0, "into", ING), ("", 0, ":", ING), ("then the video", 1, "to", ING)),
     *(("", 0, "to", ING), ("", 0, "to", ING), ("", 0, "to the next shot:", FINITE)),
@@ -112,6 +119,7 @@ TURNS: tuple[tuple[str, int, str, Mode], ...] = (
 # How an act is followed by another of the same actor; the verb is a second verb of the sentence if
 # the mode is None. ``{it}`` is a pronoun.
 THEREAFTER: tuple[tuple[str, Mode | None], ...] = (
+    *((", before", ING), ("and eventually", None), (", afterwards", None), (", next", None)),
     *((", then", None), (", then", None), ("and then", None), ("before", ING)),
     *((", and finally", None), ("and next", None), (", finally", None), ("->", None)),
     *(("; then", None), ("and later", None), (", and afterwards", None)),
@@ -119,12 +127,14 @@ THEREAFTER: tuple[tuple[str, Mode | None], ...] = (
     *(("and after that", None), (", and then", None)),
 )
 IT_THEN: tuple[tuple[str, Mode | None], ...] = (
+    ("until {it}", FINITE),
     *((". afterwards, {it}", FINITE), (". finally, {it}", FINITE), (". next, {it}", FINITE)),
     *((", then {it}", FINITE), (", after which {it}", FINITE), (". then {it}", FINITE)),
     *((". after that, {it}", FINITE), (", and then {it}", FINITE), ("; then {it}", FINITE)),
     *(("; after that, {it}", FINITE),),
 )
 JOINS: tuple[tuple[str, Mode | None], ...] = (
+    *(("but", None), (", as", FINITE), ("and meanwhile", None), (", and meanwhile", None)),
     *(("and", None), ("and", None), ("while", FINITE), (", and", None), ("as", FINITE)),
     *((",", FINITE), (", but", None), ("whereas", FINITE), (", whereas", FINITE), (";", FINITE)),
     *(("; meanwhile,", FINITE), ("and at the same time", None), (", while", FINITE)),
@@ -132,13 +142,16 @@ JOINS: tuple[tuple[str, Mode | None], ...] = (
 )
 BESIDES = ("", "", "", "meanwhile,", "at the same time,")  # before a second sentence of a shot
 # Where a background is said, and after which word.
+ON = ("on", "on", "on", "on", "in front of", "upon")
 BACKGROUNDS = (
+    *(("end", "on"), ("end", "over"), ("front", "on")),
     *(("first", "on"), ("canvas", "on"), ("end", "over")),
     *(("end", "on"), ("end", "on"), ("end", "against"), ("front", "on"), ("end", "with")),
     *(("sentence", ""), ("comma", ""), ("front", "against"), ("front", "with")),
 )
 # What joins a camera's movement to a sentence ("front": it stands before), who moves, and how.
 MOVES: tuple[tuple[str, str, Mode], ...] = (
+    *(("with a", "", BARE), (".", "camera:", BARE), (", and", "the camera", FINITE)),
     *((". meanwhile,", "the camera", FINITE), ("front", "the view", FINITE)),
     *((",", "the camera", ING), ("and", "the camera", FINITE), (";", "the camera", FINITE)),
     (".", "the camera should", BARE),
@@ -152,6 +165,7 @@ MOVES: tuple[tuple[str, str, Mode], ...] = (
     ),
     *(("as", "the view", FINITE), ("with", "the view", ING), (".", "the camera", PROGRESSIVE)),
 )
+STILL = (". the camera does not move", ", static camera", ". the camera stays still")
 CLOSINGS = (", please", ", thanks", ", thank you")
 # Notes: what stands between keywords, and what the fields are called.
 TAG_MARKS = (",", ",", ",", ";", "/", "-", ".", "|")
@@ -159,8 +173,11 @@ OBJECT_LABELS = ("object:", "subject:", "shape:", "actor:", "what:")
 ACT_LABELS = ("motion:", "action:", "movement:", "animation:")
 GROUND_LABELS = ("background:", "background:", "backdrop:")
 PACES = {
-    "slow": ("slow", "slow", "very slow", "rather slow"),
-    "fast": ("fast", "fast", "quick", "very fast", "rapid"),
+    "slow": ("slow", "slow", "very slow", "rather slow", "super slow", "pretty slow"),
+    "fast": ("fast", "fast", "quick", "very fast", "rapid", "speedy", "super fast"),
 }
-THERE = ("there is", "there is", "there's", "we see", "you see", "here is", "this is")
-GROUND_IS = ("the background is", "the background is", "the backdrop is", "its background is")
+THERE = ("there is", "we have", "there's", "we see", "you see", "here is", "this is")
+GROUND_IS = (
+    *("the background is", "the background is", "the backdrop is", "its background is"),
+    *("the whole background is", "background is"),
+)

@@ -24,6 +24,8 @@ class Notes(Actors):
         actor = [*noun, mark, *place] if place and self.draw.chance(0.5) else [*noun, *place]
         # A comma only where the act is none that goes on over several sentences.
         actor += [mark if act and self.draw.chance(0.5) else "", *act]
+        if i == 0 and acts(part) and part.then == "none" and self.draw.chance(0.15):
+            actor = [*act, mark, *noun, *place]
         frame = [field for field in (self.backdrop(i), self.shot(i)) if field]
         if self.draw.chance(0.3):
             frame.reverse()
@@ -36,13 +38,19 @@ class Notes(Actors):
         mark = self.draw.pick((".", ";", "/", ","))
         self.bare = self.draw.chance(0.7)
         label = self.draw.pick(leads.OBJECT_LABELS)
-        actor: Phrase = [label, *self.mention(part.who, pronoun=False), *self.place(i, 0)]
+        noun, place = self.mention(part.who, pronoun=False), self.place(i, 0)
+        actor: Phrase = [label, *noun, *place]
+        if self.looks[part.who].kind != ANY and self.draw.chance(0.3) and not place:
+            size, color, kind = (self.word(part.who, a) for a in ("size", "color", "kind"))
+            actor = [label, *self.named([kind], part.who)]
+            actor += [mark, "color:", color] if color else []
+            actor += [mark, "size:", size] if size else []
         if acts(part):
             act = self.act(i, (0,), self.draw.pick((ING, FINITE)))
             actor += [mark, self.draw.pick(leads.ACT_LABELS), *act]
         ground = self.ground(i, predicate=True)
         frame = [[self.draw.pick(leads.GROUND_LABELS), *ground]] if ground else []
-        camera = self.turn(i, BARE if self.draw.chance(0.5) else ING)
+        camera = self.turn(i, BARE if self.draw.chance(0.5) else ING, named=True)
         frame += [["camera:", *camera]] if camera else []
         if self.draw.chance(0.3):
             frame.reverse()
@@ -75,6 +83,25 @@ class Notes(Actors):
             first += [".", *it, *self.act(i, (0,), FINITE)]
         return self.strung([*self.sentences_of(i, first)], ".")
 
+    def late(self, i: int) -> Phrase:
+        """ "a circle moves up. It is red and small. The background is dark" """
+        part = self.takes[i].parts[0]
+        look, draw = self.looks[part.who], self.draw
+        if not acts(part) or (look.color == ANY and look.size == ANY):
+            return self.described(i)
+        size, color, kind = (self.word(part.who, a) for a in ("size", "color", "kind"))
+        keep = bool(size and color) and draw.chance(0.5)
+        noun = self.named(["a", size if keep else "", kind], part.who)
+        self.known.append(part.who)
+        self.topic = part.who
+        first = [*noun, *self.place(i, 0), *self.act(i, (0,), FINITE), "."]
+        it = draw.pick(("it", "it", "the shape", "the", "this"))
+        its = draw.pick(("its color", "its colour")) if not size or keep else ""
+        who: Phrase = [its] if its and draw.chance(0.3) else ["the", kind] if it == "the" else [it]
+        said = ["" if keep else size, "and" if size and color and not keep else "", color]
+        first += [*self.named(who, part.who), "is", *said]
+        return self.strung([*self.sentences_of(i, first)], ".")
+
     def headed(self, i: int) -> Phrase:
         """ "a red circle: it moves up. The background is dark" """
         part = self.takes[i].parts[0]
@@ -90,7 +117,7 @@ class Notes(Actors):
         ground = self.ground(i, predicate=True)
         start = self.draw.pick(leads.GROUND_IS)
         frame = [[start, *ground]] if ground else []
-        camera = self.turn(i, FINITE)
+        camera = self.turn(i, FINITE, named=True)
         frame += [["the camera", *camera]] if camera else []
         return [*frame, actor] if self.draw.chance(0.5) else [actor, *frame]
 
@@ -102,15 +129,17 @@ class Notes(Actors):
     def shot(self, i: int) -> Phrase:
         """The camera as a keyword: "zoom in", "camera pans left"."""
         mode = self.draw.pick((BARE, ING, FINITE))
-        turn = self.turn(i, mode)
-        return ["camera" if mode is FINITE or self.draw.chance(0.5) else "", *turn] if turn else []
+        named = mode is FINITE or self.draw.chance(0.5)
+        turn = self.turn(i, mode, named=named)
+        return ["camera" if named else "", *turn] if turn else []
 
-    def turn(self, i: int, mode: Mode) -> Phrase:
+    def turn(self, i: int, mode: Mode, *, named: bool) -> Phrase:
         """What the camera does, without saying whose movement it is."""
         motion = self.takes[i].camera
         if motion == "still":
             return []
-        text = words.CAMERAS[motion][0][mode.form[0]]
+        verbs = words.CAMERAS[motion]
+        text = self.pick(verbs if named and self.draw.chance(0.5) else verbs[:2])[mode.form[0]]
         return [Piece(text, (f"takes/{i}/camera",))]
 
     def strung(self, fields: list[Phrase], mark: str) -> Phrase:

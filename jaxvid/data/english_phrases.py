@@ -18,7 +18,7 @@ from jaxvid.outline import ANY, TO, Outline, Part
 Phrase = list[str | Piece]
 T = TypeVar("T")
 ATTRIBUTES = ("size", "color", "kind")
-MARKS = (",", ".", ";", ":", "?")
+MARKS = (",", ".", ";", ":", "?", "!")
 
 
 def split(text: str) -> Phrase:
@@ -124,7 +124,7 @@ class Phrases:
             return ["something", size, "and" if size and color else "", color]
         article = "" if self.bare else "a"
         if color and dice > 0.95:
-            return [article, size, kind, "in", color]
+            return [article, size, kind, self.pick(("in", "in", "colored", "painted")), color]
         if color and size and dice > 0.92:
             return [article, kind, ",", color, "and", size, ","]
         cute = self.pick(words.CUTE) if article and dice < 0.06 and not self.plain else ""
@@ -210,23 +210,26 @@ class Phrases:
         across, height = words.ACROSS.get(part.x), words.HEIGHT.get(part.y)
         x = Piece(self.pick(across), (path + "x",)) if across else None
         y = Piece(self.pick(height), (path + "y",)) if height else None
+        sided = self.takes[i].side != ANY  # "on the left left of" would be clumsy
         middle = [axis for axis in ("x", "y") if getattr(part, axis) == "center"]
         if x and y:
             plain = Piece(words.ACROSS[part.x][0], x.slots)
-            return ["in the", y, plain, *([self.pick(("corner", "corner", ""))])]
+            corners = ("corner", "corner", "corner of the screen", "")
+            corner = self.pick(corners[: 3 if sided else 4])
+            return [self.pick(("in the", "in the", "at the")), y, plain, corner]
         if len(middle) == 2:
             return [Piece(self.pick(words.CENTER), (path + "x", path + "y"))]
         said: Phrase = []
         if x:
-            edge = (
-                self.pick(("side", "side", "edge")) if x.text != part.x or draw.chance(0.4) else ""
-            )
+            edged = sided or x.text != part.x or draw.chance(0.4)
+            edge = self.pick(("side", "side", "edge")) if edged else ""
             said = ["at the" if edge == "edge" else "on the", x, edge]
         if y:
             said = ["at the", y, "edge" if y.text != part.y else self.pick(("", "", "edge"))]
         for axis in middle:
             said = [*said, Piece(self.pick(words.MIDWAY[axis]), (path + axis,))]
-        return said
+        whole = said and not middle and draw.chance(0.15)
+        return [*said, self.pick(words.OF_SCREEN)] if whole else said
 
     def relation(self, i: int, *, inverse: bool = False) -> Phrase:
         """How the first part lies to the second ("behind"), or the second to the first."""
@@ -253,6 +256,8 @@ class Phrases:
         if part.motion == ANY and part.then == "gone" and part.speed == "normal":
             return [aux, Piece(self.pick(words.GONE)[form], self.paths(i, ns, "then"))]
         motion = self.motion(i, ns, form)
+        if part.then != "none" and mode is FINITE and self.draw.chance(0.15):
+            aux = "first"
         return [aux, *motion, *(self.then(i, ns, mode) if part.then != "none" else [])]
 
     def paths(self, i: int, ns: tuple[int, ...], slot: str) -> tuple[str, ...]:
@@ -332,9 +337,15 @@ class Phrases:
         shade: Phrase = []
         if tone != ANY:
             shade = [Piece(self.pick(WORDS["tone"][tone]), (f"takes/{i}/tone",))]
+        if pattern == ANY and shade and not predicate and draw.chance(0.12):
+            time = Piece(self.pick(words.TIMES[tone]), (f"takes/{i}/tone",))
+            return ["a", time, self.pick(("sky", "scene", *words.GROUNDS))]
         if pattern == ANY:
             return shade if predicate or not shade else ["a", *shade, self.pick(words.GROUNDS)]
         slots, surfaces = (f"takes/{i}/pattern",), words.SURFACES.get(pattern)
+        if draw.chance(0.15) and (shade or not predicate):
+            within: Phrase = ["with", Piece(self.pick(words.WITHIN[pattern]), slots)]
+            return [*shade, *within] if predicate else ["a", *shade, words.GROUNDS[0], *within]
         if surfaces and (draw.chance(0.5) or (predicate and pattern != "noise")):
             return ["a", *shade, Piece(self.pick(surfaces), slots)]
         kind = Piece(self.pick(words.PATTERNS[pattern]), slots)
@@ -347,7 +358,7 @@ class Phrases:
         """What the camera does, and how that is joined to what was said before."""
         motion = self.takes[i].camera
         if motion == "still":
-            return []
+            return split(self.pick(leads.STILL)) if self.draw.chance(0.02) else []
         join, who, mode = self.draw.form(leads.MOVES)
         verbs = words.CAMERAS[motion]
         verb = self.pick(verbs) if who else verbs[0]

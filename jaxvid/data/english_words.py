@@ -7,7 +7,7 @@ No word means two values of a slot. A word twice is twice as likely. A verb is i
 Verb = tuple[str, str, str, str]
 Verbs = tuple[Verb, ...]
 
-_DOUBLED = ("hop", "sit", "get", "spin", "run", "stop", "drop", "zip", "pan")
+_DOUBLED = ("hop", "sit", "get", "spin", "run", "stop", "drop", "zip", "pan", "bob", "swim")
 
 
 def verb(phrase: str) -> Verb:
@@ -15,336 +15,313 @@ def verb(phrase: str) -> Verb:
     word, _, rest = phrase.partition(" ")
     rest = rest and f" {rest}"
     s = word + ("es" if word.endswith(("s", "x", "sh", "ch", "o")) else "s")
-    s = f"{word[:-1]}ies" if word.endswith("ly") else s
+    s = f"{word[:-1]}ies" if word.endswith(("ly", "ry")) else s
     stem = word[:-1] if word.endswith("e") and not word.endswith("ee") else word
     ing = f"{stem}{stem[-1] if word in _DOUBLED else ''}ing"
-    return word + rest, s + rest, word + rest, ing + rest
+    during = rest[1:] if word == "keep" and rest.endswith("ing") else ing + rest
+    return word + rest, s + rest, word + rest, during
 
 
-def _verbs(*phrases: str) -> Verbs:
-    return tuple(verb(phrase) for phrase in phrases)
+def _of(text: str) -> tuple[str, ...]:
+    """The words of a list with commas."""
+    return tuple(text.split(", "))
+
+
+def _verbs(text: str) -> Verbs:
+    return tuple(verb(phrase) for phrase in _of(text))
 
 
 WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "kind": {
-        "circle": ("circle", "circle", "disc", "dot", "ball", "disk", "bubble"),
-        "square": ("square", "square", "box", "block", "cube", "tile"),
-        "triangle": ("triangle",),
-        "star": ("star", "star", "star", "five-pointed star", "pentagram"),
-        "diamond": ("diamond", "diamond", "rhombus", "lozenge"),
-        "cross": ("cross", "cross", "plus", "plus sign"),
-        "ring": ("ring", "ring", "hoop", "donut", "doughnut"),
-        "heart": ("heart", "heart", "love heart"),
+        "circle": _of("circle, circle, disc, dot, ball, disk, bubble, sphere, orb, round shape"),
+        "square": _of("square, square, box, block, cube, tile, square, square shape"),
+        "triangle": (*("triangle",) * 5, "triangular shape", "pyramid", "three-sided shape"),
+        "star": _of("star, star, star, five-pointed star, pentagram, star, star shape"),
+        "diamond": _of("diamond, diamond, rhombus, lozenge, diamond, diamond shape"),
+        "cross": _of("cross, cross, plus, plus sign, plus symbol, cross shape, plus-shaped thing"),
+        "ring": _of("ring, ring, hoop, donut, doughnut, ring, annulus, ring shape, torus"),
+        "heart": _of("heart, heart, love heart, heart, heart, heart shape, valentine heart"),
     },
     "color": {
-        "red": ("red", "red", "red", "crimson", "scarlet", "ruby"),
-        "orange": ("orange", "orange", "orange", "tangerine"),
-        "yellow": ("yellow", "yellow", "yellow", "gold", "golden", "lemon"),
-        "green": ("green", "green", "green", "emerald", "lime green"),
-        "cyan": ("cyan", "turquoise", "teal", "aqua"),
-        "blue": ("blue", "blue", "blue", "navy", "royal blue", "cobalt"),
-        "purple": ("purple", "purple", "violet", "lilac", "lavender"),
-        "pink": ("pink", "pink", "pink", "rose", "hot pink"),
+        "red": _of("red, red, red, red, crimson, scarlet, ruby, bright red, dark red, cherry red"),
+        "orange": _of("orange, orange, orange, orange, tangerine, bright orange"),
+        "yellow": _of("yellow, yellow, yellow, yellow, gold, golden, lemon, bright yellow"),
+        "green": _of("green, green, green, emerald, lime green, bright green, dark green, lime"),
+        "cyan": _of("cyan, turquoise, teal, aqua, cyan, cyan, aquamarine, blue-green"),
+        "blue": _of("blue, blue, blue, navy, royal blue, cobalt, dark blue, bright blue, sapphire"),
+        "purple": _of("purple, purple, purple, violet, lilac, lavender, mauve, plum"),
+        "pink": _of("pink, pink, pink, pink, rose, hot pink, light pink, bright pink, rosy"),
     },
     "size": {
-        "small": ("small", "small", "little", "tiny", "mini", "miniature"),
-        "medium": (
-            "medium",
-            "medium",
-            "medium-sized",
-            "mid-sized",
-            "middle-sized",
-            "average-sized",
+        "small": _of("small, small, little, tiny, mini, miniature, wee, teeny, very small, petite"),
+        "medium": _of(
+            "medium, medium, medium-sized, mid-sized, middle-sized, average-sized, medium, "
+            "normal-sized, regular-sized, moderate, medium-size"
         ),
-        "large": ("large", "big", "big", "huge", "giant", "enormous", "massive", "gigantic"),
+        "large": _of(
+            "large, big, big, huge, giant, enormous, massive, gigantic, large, big, very big, "
+            "really big, great big, large-sized, humongous, jumbo, very large"
+        ),
     },
     "tone": {
-        "light": ("light", "white", "bright", "pale"),
-        "dark": ("dark", "dark", "black", "dim", "gloomy"),
-        "warm": ("warm", "warm", "beige", "sandy"),
-        "cool": ("cool", "cool", "cold", "grey-blue", "blue-grey"),
+        "light": _of("light, light, white, bright, pale, light-colored, whitish, well-lit"),
+        "dark": _of("dark, dark, dark, black, dim, gloomy, dark-colored, pitch-black, shadowy"),
+        "warm": _of("warm, warm, beige, sandy, warm, warm-toned, warm-colored, cozy, tan, earthy"),
+        "cool": _of("cool, cool, cold, grey-blue, blue-grey, cool-toned, chilly, icy, bluish"),
     },
 }
-THINGS = ("shape", "shape", "object", "thing", "figure", "item")  # a kind that nobody named
-CUTE = ("cute", "nice", "simple", "lovely", "funny", "pretty", "happy", "beautiful")
+THINGS = ("shape", "shape", "object", "thing", "figure", "item", "form")  # a kind that nobody named
+CUTE = ("cute", "nice", "simple", "lovely", "funny", "pretty", "happy", "beautiful", "shiny")
 ORDINALS = ("first", "second", "third")
 NUMBERS = ("one", "two", "three")
 PAIRS = ("two", "two", "2", "a pair of", "a couple of")
 
 PATTERNS = {  # before "background"
-    "plain": ("plain", "plain", "solid", "uniform", "flat"),
-    "gradient": ("gradient",),
-    "grid": ("grid", "checkered", "gridded"),
-    "noise": ("textured", "noisy", "cloudy", "grainy", "speckled"),
+    "plain": _of("plain, plain, solid, uniform, flat, empty, clean, single-colored, one-color"),
+    "gradient": _of("gradient, gradient, graded, gradient-filled"),
+    "grid": _of("grid, checkered, gridded, checked, checkerboard, squared, tiled"),
+    "noise": _of("textured, noisy, cloudy, grainy, speckled, mottled, rough, noise"),
 }
 SURFACES = {"gradient": ("gradient",), "grid": ("grid", "lattice"), "noise": ("noise texture",)}
 GROUNDS = ("background", "background", "backdrop")
+WITHIN = {  # after "background with"
+    **{"grid": ("a grid", "grid lines", "a grid pattern"), "plain": ("no pattern",)},
+    **{"noise": ("noise", "grain", "a rough texture", "some texture")},
+    "gradient": ("a gradient", "a color gradient", "a smooth gradient"),
+}
+TIMES = {  # before "background" or "sky"
+    **{"dark": ("night", "nighttime", "midnight"), "light": ("daytime", "daylight")},
+    **{"warm": ("sunset", "desert", "summer"), "cool": ("winter", "arctic")},
+}
+HOURS = {  # said of a whole shot
+    "dark": ("at night", "in the dark", "at midnight", "in the darkness"),
+    "light": ("in bright light", "in broad daylight", "by day"),
+    "warm": ("at sunset", "in warm light", "in warm colors"),
+    "cool": ("in cool light", "in the cold", "in cool colors"),
+}
 
 GO = _verbs(
-    "move",
-    "move",
-    "move",
-    "go",
-    "go",
-    "slide",
-    "travel",
-    "glide",
-    "fly",
-    "head",
-    "drift",
-    "float",
-    "shift",
+    "move, move, move, go, go, slide, travel, glide, fly, head, drift, float, shift, move, move, "
+    "go, roll, run, walk, sail, swim, proceed, march, coast, cruise, fly, slide, scoot, wander"
 )
 HURRY = {
-    "slow": _verbs("crawl", "creep", "inch"),
-    "fast": _verbs("dash", "race", "rush", "dart", "zip", "speed", "shoot", "sprint"),
+    "slow": _verbs("crawl, creep, inch, plod, trudge, amble"),
+    "fast": _verbs("dash, race, rush, dart, zip, speed, shoot, sprint, zoom, bolt, hurry"),
 }
+_OPPOSITE = {"left": "right", "right": "left"}
 WAYS = {
-    "right": (
-        "right",
-        "to the right",
-        "to the right",
-        "rightwards",
-        "rightward",
-        "from left to right",
-        "towards the right",
-        "over to the right",
+    **{
+        way: _of(
+            f"{way}, {way}, to the {way}, to the {way}, to the {way}, {way}wards, {way}ward, "
+            f"from {other} to {way}, towards the {way}, over to the {way}, toward the {way}, "
+            f"to the {way} side, towards the {way} edge, to {way}, from the {other} to the {way}, "
+            f"across to the {way}, sideways to the {way}, to the {way}-hand side"
+        )
+        for way, other in _OPPOSITE.items()
+    },
+    "up": _of(
+        "up, upwards, upward, towards the top, straight up, up, upwards, to the top, "
+        "toward the top, from bottom to top, skyward, up into the sky, vertically up, "
+        "into the air, up and up, higher and higher"
     ),
-    "left": (
-        "left",
-        "to the left",
-        "to the left",
-        "leftwards",
-        "leftward",
-        "from right to left",
-        "towards the left",
-        "over to the left",
+    "down": _of(
+        "down, downwards, downward, towards the bottom, straight down, down, downwards, "
+        "to the bottom, toward the bottom, from top to bottom, to the ground, vertically down, "
+        "towards the ground, lower and lower, down and down"
     ),
-    "up": ("up", "upwards", "upward", "towards the top", "straight up"),
-    "down": ("down", "downwards", "downward", "towards the bottom", "straight down"),
-    "up_right": (
-        "to the upper right",
-        "towards the top right",
-        "diagonally up to the right",
-        "up right",
-        "to the top right",
-        "up and to the right",
-        "up-right",
-    ),
-    "up_left": (
-        "to the upper left",
-        "towards the top left",
-        "diagonally up to the left",
-        "up left",
-        "to the top left",
-        "up and to the left",
-        "up-left",
-    ),
-    "down_right": (
-        "to the lower right",
-        "towards the bottom right",
-        "diagonally down to the right",
-        "down right",
-        "to the bottom right",
-        "down and to the right",
-    ),
-    "down_left": (
-        "to the lower left",
-        "towards the bottom left",
-        "diagonally down to the left",
-        "down left",
-        "to the bottom left",
-        "down and to the left",
-    ),
+    **{
+        f"{up}_{way}": _of(
+            f"to the {upper} {way}, towards the {top} {way}, diagonally {up} to the {way}, "
+            f"{up} {way}, to the {top} {way}, {up} and to the {way}, {up}-{way}, "
+            f"toward the {upper} {way}, {up} and {way}, to the {top} {way} corner, "
+            f"towards the {upper} {way} corner, diagonally {up} and {way}, {way} and {up}, "
+            f"diagonally to the {upper} {way}, diagonally {up} {way}, {up}ward to the {way}, "
+            f"to the {way} and {up}, {north}{'east' if way == 'right' else 'west'}"
+        )
+        for up, top, upper, north in (
+            ("up", "top", "upper", "north"),
+            ("down", "bottom", "lower", "south"),
+        )
+        for way in _OPPOSITE
+    },
 }
 ACTS = {
-    "up": _verbs("rise", "climb", "ascend", "rise up", "soar", "lift off"),
-    "down": _verbs("fall", "sink", "descend", "drop down", "drop", "plunge"),
+    "up": _verbs("rise, climb, ascend, rise up, soar, lift off, take off, levitate"),
+    "down": _verbs("fall, sink, descend, drop down, drop, plunge, fall down, come down, tumble"),
     "bounce": _verbs(
-        "bounce",
-        "bounce up and down",
-        "hop",
-        "jump",
-        "jump up and down",
-        "bob up and down",
-        "leap up and down",
+        "bounce, bounce up and down, hop, jump, jump up and down, bob up and down, "
+        "leap up and down, bounce, jump, bounce around, go up and down, move up and down, "
+        "hop up and down, jump around, bounce in place, keep bouncing, keep jumping, "
+        "spring up and down, jump on the spot"
     ),
     "orbit": _verbs(
-        *("move in a circle", "go round in circles", "circle around", "move in circles"),
-        *("spin around in a circle", "go round and round", "loop around", "run in circles"),
-        *("follow a circular path", "go around in a circle", "move around in circles"),
+        "move in a circle, go round in circles, circle around, move in circles, "
+        "spin around in a circle, go round and round, loop around, run in circles, "
+        "follow a circular path, go around in a circle, move around in circles, circle, orbit, "
+        "revolve, go in circles, go in a circle, fly in circles, fly in a circle, "
+        "spin in circles, trace a circle, do loops, whirl around, twirl around, "
+        "rotate in a circle, run around in circles, loop, keep circling"
     ),
     "zoom_in": _verbs(
-        "grow",
-        "get bigger",
-        "get larger",
-        "expand",
-        "swell",
-        "become bigger",
-        "get bigger and bigger",
-        "grow larger",
-        "inflate",
-        "increase in size",
-        "scale up",
+        "grow, get bigger, get larger, expand, swell, become bigger, get bigger and bigger, "
+        "grow larger, inflate, increase in size, scale up, grow, get bigger, enlarge, "
+        "grow bigger, become larger, grow in size, get huge, become huge, balloon, puff up, "
+        "keep growing, become bigger and bigger"
     ),
     "zoom_out": _verbs(
-        "shrink",
-        "get smaller",
-        "contract",
-        "become smaller",
-        "get smaller and smaller",
-        "decrease in size",
-        "scale down",
+        "shrink, get smaller, contract, become smaller, get smaller and smaller, "
+        "decrease in size, scale down, shrink, shrink, get smaller, shrink down, grow smaller, "
+        "become tiny, get tiny, dwindle, diminish, reduce in size, keep shrinking, "
+        "become smaller and smaller"
     ),
     "still": (
         *_verbs(
-            "stay still",
-            "stand still",
-            "stay put",
-            "stay in place",
-            "remain still",
-            "keep still",
-            "sit still",
-            "rest",
-            "stay motionless",
-            "do nothing",
+            "stay still, stand still, stay still, stand still, stay put, stay in place, "
+            "remain still, keep still, sit still, rest, stay motionless, do nothing, stay, "
+            "hold still, remain motionless, remain in place, stay there, just sit there, "
+            "hover in place, stay fixed, stand there, stay on the spot, wait"
         ),
         ("not move", "does not move", "do not move", "not moving"),
         ("not move", "doesn't move", "don't move", "not moving"),
+        ("not move", "isn't moving", "aren't moving", "not moving"),
+        ("not move", "is not moving", "are not moving", "not moving"),
+        ("be still", "is still", "are still", "standing still"),
+        ("never move", "never moves", "never move", "never moving"),
+        ("not budge", "doesn't budge", "don't budge", "not budging"),
+        ("not move at all", "does not move at all", "do not move at all", "not moving at all"),
+        ("not go anywhere", "doesn't go anywhere", "don't go anywhere", "not going anywhere"),
+        *(
+            (f"be {how}", f"is {how}", f"are {how}", how)
+            for how in ("motionless", "stationary", "static", "at rest", "immobile")
+        ),
     ),
 }
 TRAVELS = (*WAYS, "bounce", "orbit")  # "hops to the left of" would say where it goes
-PARTICIPLES = {"bounce": "bouncing", "zoom_in": "growing", "zoom_out": "shrinking"}
+PARTICIPLES = {
+    **{"bounce": ("bouncing", "jumping", "hopping"), "zoom_in": ("growing", "expanding")},
+    **{"zoom_out": ("shrinking", "contracting"), "orbit": ("circling", "orbiting", "revolving")},
+    **{"up": ("rising", "ascending"), "down": ("falling", "sinking")},
+    "still": ("motionless", "stationary", "static", "unmoving"),
+}
 STOP = _verbs(
-    "stop",
-    "stop",
-    "come to a stop",
-    "freeze",
-    "halt",
-    "stand still",
-    "stop moving",
-    "come to rest",
-    "pause",
-    "come to a halt",
+    "stop, stop, come to a stop, freeze, halt, stand still, stop moving, come to rest, pause, "
+    "come to a halt, stop, freeze in place, hold still, stay still, stop dead, cease moving, "
+    "stay there, stay put, stop there, rest, wait, come to a standstill, be still, remain still"
 )
 GONE = _verbs(
-    "disappear",
-    "disappear",
-    "vanish",
-    "leave the screen",
-    "leave the frame",
-    "leave",
-    "exit the frame",
-    "leave the scene",
-    "go off screen",
-    "vanish from view",
+    "disappear, disappear, vanish, leave the screen, leave the frame, leave, exit the frame, "
+    "leave the scene, go off screen, vanish from view, disappear, vanish, go away, exit, "
+    "exit the screen, leave the picture, leave the shot, disappear from view, "
+    "disappear from the screen, go out of view, go out of the frame, fade away, "
+    "get out of the frame, vanish into thin air, disappear completely"
 )
 BE: Verb = ("be", "is", "are", "")
 IDLE: Verbs = (
+    ("appear", "is visible", "are visible", ""),
+    ("appear", "is on the screen", "are on the screen", ""),
+    ("appear", "appears", "appear", ""),
     ("appear", "is there", "are there", ""),
     ("appear", "can be seen", "can be seen", ""),
     verb("move around"),
 )
-ROAM = _verbs("move", "move around", "move around", "move about")
+ROAM = _verbs("move, move around, move around, move about, roam around")
 TO = {
     "towards": _verbs(
-        "move towards",
-        "go towards",
-        "approach",
-        "head for",
-        "come closer to",
-        "get closer to",
-        "run towards",
-        "move toward",
-        "fly towards",
-        "come near",
+        "move towards, go towards, approach, head for, come closer to, get closer to, "
+        "run towards, move toward, fly towards, come near, chase, chase after, come towards, "
+        "come toward, go to, move to, head towards, go over to, close in on, draw near to, "
+        "walk towards, move towards, move closer to, float towards"
     ),
     "away": _verbs(
-        "move away from",
-        "run away from",
-        "back away from",
-        "flee from",
-        "go away from",
-        "retreat from",
-        "escape from",
-        "get away from",
-        "fly away from",
+        "move away from, run away from, back away from, flee from, go away from, retreat from, "
+        "escape from, get away from, fly away from, move away from, drift away from, "
+        "float away from, head away from, slide away from, move off from, come away from, "
+        "walk away from, avoid"
     ),
 }
 EACH_OTHER = {
     "towards": _verbs(
-        "move towards each other",
-        "approach each other",
-        "come together",
-        "meet",
-        "go towards each other",
-        "get closer to each other",
+        "move towards each other, approach each other, come together, meet, "
+        "go towards each other, get closer to each other, move towards one another, "
+        "move toward each other, come towards each other, come closer together, "
+        "move closer to each other, approach one another, fly towards each other, "
+        "get closer together"
     ),
     "away": _verbs(
-        "move away from each other",
-        "run away from each other",
-        "move apart",
-        "drift apart",
-        "go apart",
-        "separate",
-        "go away from each other",
+        "move away from each other, run away from each other, move apart, drift apart, go apart, "
+        "separate, go away from each other, move away from one another, split up, "
+        "get farther apart, fly apart, move farther apart, go separate ways, part"
     ),
 }
 BEFORE = {  # adverbs that may stand before the verb, then those that may not
-    "slow": ("slowly", "slowly", "gently", "gradually", "calmly", "lazily"),
-    "fast": ("quickly", "quickly", "rapidly", "swiftly", "speedily", "hastily"),
+    "slow": _of("slowly, slowly, gently, gradually, calmly, lazily, leisurely, unhurriedly"),
+    "fast": _of("quickly, quickly, rapidly, swiftly, speedily, hastily, briskly, hurriedly, fast"),
 }
 AFTER = {
-    "slow": (
-        "slowly",
-        "slowly",
-        "at a slow pace",
-        "in slow motion",
-        "at low speed",
-        "very slowly",
-        "at a leisurely pace",
+    "slow": _of(
+        "slowly, slowly, at a slow pace, in slow motion, at low speed, very slowly, "
+        "at a leisurely pace, slow, slow, with low speed, at a snail's pace, at a slow speed, "
+        "bit by bit, super slowly, little by little, without hurry, so slowly, at a crawl"
     ),
-    "fast": (
-        "fast",
-        "quickly",
-        "at high speed",
-        "at a fast pace",
-        "at top speed",
-        "very fast",
-        "really fast",
-        "in a hurry",
+    "fast": _of(
+        "fast, quickly, at high speed, at a fast pace, at top speed, very fast, really fast, "
+        "in a hurry, super fast, so fast, with high speed, at full speed, at great speed, "
+        "in a flash, very quickly, real quick, like lightning, at a high speed, with great speed"
     ),
 }
 
-ACROSS = {"left": ("left", "left-hand"), "right": ("right", "right-hand")}
+ACROSS = {s: (s, s, f"{s}-hand", f"far {s}") for s in ("left", "right")}
 HEIGHT = {"top": ("top", "upper"), "bottom": ("bottom", "lower")}
-CENTER = ("in the middle", "in the center", "in the centre", "in the middle of the screen")
+CENTER = (
+    *("in the middle", "in the center", "in the centre", "in the middle of the screen"),
+    *("at the center", "at the centre", "in the middle of the frame", "right in the middle"),
+    *("in the center of the screen", "in the middle of the picture", "dead center"),
+)
+OF_SCREEN = ("of the screen", "of the frame", "of the picture")  # after "on the left"
 MIDWAY = {"x": ("horizontally centred", "horizontally centered"), "y": ("at mid-height",)}
-DEPTHS = {"behind": ("behind",), "front": ("in front of",)}
+DEPTHS = {
+    "behind": ("behind", "behind", "in back of", "half hidden behind", "partly behind"),
+    "front": ("in front of", "in front of", "closer to us than", "nearer to us than"),
+}
 SIDES = {
-    "left": ("to the left of", "on the left side of", "left of", "on the left of"),
-    "right": ("to the right of", "on the right side of", "right of", "on the right of"),
-    "above": ("above",),
-    "below": ("below", "underneath", "under", "beneath"),
+    "left": _of("to the left of, on the left side of, left of, on the left of, just left of"),
+    "right": _of("to the right of, on the right side of, right of, on the right of, just right of"),
+    "above": ("above", "above", "just above", "higher than", "higher up than"),
+    "below": ("below", "underneath", "under", "beneath", "just below", "lower than"),
 }
 INVERSE = {
     **{"behind": "front", "front": "behind"},
     **{"left": "right", "right": "left", "above": "below", "below": "above"},
 }
-CAMERAS = {  # the first goes without saying whose movement it is
-    "pan_left": _verbs("pan left", "pan to the left", "move left", "turn left", "sweep left"),
-    "pan_right": _verbs("pan right", "pan to the right", "move right", "turn right", "sweep right"),
-    "pan_up": _verbs("pan up", "pan upwards", "tilt up", "move up", "look up"),
-    "pan_down": _verbs("pan down", "pan downwards", "tilt down", "move down", "look down"),
-    "zoom_in": _verbs("zoom in", "zoom in", "move closer", "push in", "get closer"),
-    "zoom_out": _verbs("zoom out", "zoom out", "pull back", "pull out", "move back"),
+CAMERAS = {  # the first two go without saying whose movement it is
+    **{
+        f"pan_{way}": _verbs(
+            f"pan {way}, pan to the {way}, move {way}, turn {way}, sweep {way}, slide {way}, "
+            f"pan towards the {way}, swing {way}, move to the {way}, track {way}, go {way}"
+        )
+        for way in _OPPOSITE
+    },
+    "pan_up": _verbs(
+        "pan up, pan upwards, tilt up, move up, look up, rise, go up, move upwards, pan up, "
+        "pan towards the top, slide up, turn up"
+    ),
+    "pan_down": _verbs(
+        "pan down, pan downwards, tilt down, move down, look down, sink, go down, move downwards, "
+        "pan down, pan towards the bottom, slide down, lower, turn down"
+    ),
+    "zoom_in": _verbs(
+        "zoom in, zoom in, move closer, push in, get closer, dolly in, come closer, close in, "
+        "move in, zoom closer, go closer, move nearer"
+    ),
+    "zoom_out": _verbs(
+        "zoom out, zoom out, pull back, pull out, move back, dolly out, zoom back, draw back, "
+        "back away, move away, go back, move farther away, back up"
+    ),
 }
 LINKS = {
     "fade": (
-        ("fade", "fades"),
-        ("crossfade", "crossfades"),
-        ("cross-fade", "cross-fades"),
-        ("dissolve", "dissolves"),
+        *(("fade", "fades"), ("crossfade", "crossfades"), ("cross-fade", "cross-fades")),
+        *(("dissolve", "dissolves"), ("blend", "blends")),
     ),
-    "wipe": (("wipe", "wipes"),),
+    "wipe": (("wipe", "wipes"), ("wipe", "wipes"), ("swipe", "swipes")),
 }

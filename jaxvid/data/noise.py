@@ -3,13 +3,13 @@
 Works on pieces, so that which characters state which slot stays known.
 """
 
+import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from jaxvid.data.chinese_mixed import CHINESE, ENGLISH, GLUE, Words
 from jaxvid.data.pieces import Draw, Language, Piece
-from jaxvid.outline import Outline, slots
-
-Words = Mapping[str, Mapping[str, tuple[str, ...]]]
+from jaxvid.outline import TO, Outline, slots
 
 # Characters that are typed for each other: same sound, or nearly the same form.
 _ALIKE = {
@@ -27,34 +27,64 @@ _NEAR = {  # neighbours on the keyboard
 def mix(
     pieces: Sequence[Piece], outline: Outline, draw: Draw, words: Words, *, share: float = 0.6
 ) -> list[Piece]:
-    """Some words of looks and tones said in the other language, whose ``words`` are given.
+    """Some words said in the other language, whose ``words`` are given; one at least, if any can.
 
-    One at least, where there is such a word.
+    ``words`` has those of looks and tones, ``ENGLISH`` and ``CHINESE`` the rest.
     """
-    said = dict(slots(outline))
+    said, gap, mixed = dict(slots(outline)), draw.pick(("", " ", " ")), list(pieces)
+    english = words["kind"]["star"][0].isascii()
+    words = {**(ENGLISH if english else CHINESE), **words}
+    often = collections.Counter(path for piece in mixed for path in piece.slots)
     options: dict[int, tuple[str, ...]] = {}
-    for n, piece in enumerate(pieces):
+    pairs: set[int] = set()  # a way and its verb
+    for n, piece in enumerate(mixed):
         paths = [path for path in piece.slots if path in said]  # not who is named
         names = {path.rpartition("/")[2] for path in paths}
         values = {said[path] for path in paths}
+        if names & {"motion", "then"}:
+            if piece.slots == (pieces[n + 1].slots if n + 1 < len(pieces) else ()):
+                pairs.add(n)
+            if often[paths[0]] > 1 + (n in pairs) or (len(paths) > 1 and values & {*TO}):
+                continue  # in words that are apart, or "each other"
+        if names == {"tone"} and piece.text[-1] in "里上下处天中":
+            continue  # "in the night" is no adjective
         if len(names) == len(values) == 1:
             (name,), (value,) = names, values
-            options[n] = words.get(name, {}).get(value, ())
+            others = words.get(name, {}).get(value, ())
+            options[n] = tuple(o for o in others if " " in o or n not in pairs)
+        elif english and names == {"x", "y"}:
+            x, y = (said[path] for path in sorted(paths)[:: len(paths) - 1])
+            middle = ("center", "middle of the screen")
+            options[n] = middle if x == y else (f"{y} {x}", f"{y} {x} corner")
     found = [n for n, others in options.items() if others]
-    mixed = list(pieces)
     for n in [n for n in found if draw.chance(share)] or found[:1]:
-        text = _swap(pieces[n].text, draw.pick(options[n]))
-        mixed[n] = dataclasses.replace(pieces[n], text=text)
-    return mixed
+        before, word, rest = mixed[n - 1].text if n else "", draw.pick(options[n]), ""
+        if n in pairs:
+            word, _, rest = word.partition(" ")
+            mixed[n + 1] = dataclasses.replace(mixed[n + 1], text=f" {rest}{gap}")
+        text = _swap(mixed[n].text, word, before, gap)
+        mixed[n] = dataclasses.replace(mixed[n], text=text.rstrip() if rest else text)
+    glue = draw.chance(0.3)
+    return [_glued(piece, english) if glue and not piece.slots else piece for piece in mixed]
 
 
-def _swap(text: str, word: str) -> str:
-    """The word in place of the text, with the text's white space, and apart from Chinese."""
-    before = text[: len(text) - len(text.lstrip())]
-    after = text[len(text.rstrip()) :]
+def _glued(piece: Piece, english: bool) -> Piece:
+    """What states nothing, with words of the other language."""
+    text = piece.text
+    for zh, en in GLUE:
+        text = text.replace(zh, f" {en} ") if english else text.replace(f" {en}", f" {zh}")
+    return dataclasses.replace(piece, text=text)
+
+
+def _swap(text: str, word: str, before: str, gap: str) -> str:
+    """The word in place of the text behind ``before``; English apart from English."""
+    left, right = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
     if word.isascii() and not text.isascii():
-        return f"{before or ' '}{word}{after or ' '}"
-    return f"{before}{word}{after}"
+        apart = gap if before[-1:].strip() else ""
+        left, right = " " if before[-1:].isascii() and before[-1:].isalnum() else apart, gap
+    elif not gap and not before.isascii():
+        left = ""
+    return f"{left}{word}{right}"
 
 
 def misspell(pieces: Sequence[Piece], draw: Draw) -> list[Piece]:
@@ -124,26 +154,6 @@ def _strange(draw: Draw) -> str:
 
 _HAN = range(0x4E00, 0x7000)
 _BEFORE = ("", "", "", "for", "for the", "from", "by", "a", "the", "my", "our", "this", "with")
-_ONSETS = (
-    "b",
-    "ch",
-    "d",
-    "f",
-    "g",
-    "h",
-    "j",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "s",
-    "st",
-    "t",
-    "v",
-    "w",
-    "",
-)
+_ONSETS = (*"b ch d f g h j k l m n p r s st t v w".split(), "")
 _VOWELS = ("a", "e", "i", "o", "u", "ai", "ee", "oo", "ou")
 _ENDS = ("", "", "b", "ck", "d", "ft", "l", "m", "n", "nd", "p", "r", "s", "st", "t", "x", "y")
