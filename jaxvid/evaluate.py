@@ -32,10 +32,10 @@ from jaxvid.io.report import Confusion, Figure, Film, Row, Section, read_curves,
 from jaxvid.metrics import content, motion, reader
 from jaxvid.outline import ANY, Outline
 from jaxvid.parallel import compile_function
-from jaxvid.pipeline import load
+from jaxvid.pipeline import SHIPPED, load
 from jaxvid.script import Script
 from jaxvid.staging import stage
-from jaxvid.training import load_gan
+from jaxvid.training import load_gan, read_generator
 from jaxvid.typing import UserError
 
 SAME, SEEDS = 24, 4  # prompts that are filmed several times, and how often
@@ -95,6 +95,20 @@ def evaluate(
         curves=read_curves(run / "gan" / "metrics.jsonl", CURVES),
         confusion=_matrix(matrix) if matrix else None,
     )
+    return result
+
+
+def evaluate_shipped(folder: pathlib.Path, *, prompts: int = 1000, seed: int = 1) -> dict[str, Any]:
+    """The first part of ``evaluate`` for the models that come with jaxvid."""
+    began = time.monotonic()
+    _, _, run = read_generator(SHIPPED)
+    heldout = open_source(run.data, split="heldout", seed=run.train.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    part = _prompts(folder, Subject(load(None), run, heldout, prompts), prompts, seed)
+    _tell(part.section)
+    facts = _facts(folder, run.data.source, run.train.steps, time.monotonic() - began)
+    result = {"prompts": _values(part), "facts": facts}
+    atomic_write_text(folder / "evaluation.json", json.dumps(result, indent=1) + "\n")
     return result
 
 

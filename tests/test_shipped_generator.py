@@ -1,6 +1,8 @@
 """What the generator that comes with jaxvid must keep: bounds below its figures in the card."""
 
 import dataclasses
+import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -55,3 +57,10 @@ def test_frames_between_beat_the_linear_blend(subject: examine.Subject) -> None:
     psnr = examine.inbetween(more, factors=(4,)).section.figures[0]
     assert psnr.name == "psnr at 4x" and psnr.floor is not None
     assert psnr.value > psnr.floor + 3
+
+
+def test_what_comes_along_is_evaluated_without_a_run(tmp_path: pathlib.Path) -> None:
+    found = evaluate.evaluate_shipped(tmp_path / "shipped", prompts=8)
+    assert found["prompts"]["color"]["value"] > 0.9
+    assert json.loads((tmp_path / "shipped" / "evaluation.json").read_text("utf-8")) == found
+    assert (tmp_path / "shipped" / "evaluation.png").exists()

@@ -17,7 +17,7 @@ class Options:
     """Measures a trained run on held-out data and writes evaluation.json and report.html."""
 
     run: pathlib.Path = pathlib.Path("runs/quickstart")
-    """Folder of the run."""
+    """Folder of the run; "shipped": the models that come with jaxvid, prompts alone."""
     prompts: int = 1000
     """Held-out captions of scenes that are filmed and read."""
     clips: int = 256
@@ -37,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         parallel.start()
         from jaxvid import evaluate
 
+        if options.run == pathlib.Path("shipped"):
+            folder = pathlib.Path("runs/shipped")
+            evaluate.evaluate_shipped(folder, prompts=options.prompts, seed=options.seed)
+            print(folder / "evaluation.json")
+            return
         i3d = None if options.i3d is None else str(options.i3d)
         evaluate.evaluate(
             options.run, prompts=options.prompts, clips=options.clips, seed=options.seed, i3d=i3d
