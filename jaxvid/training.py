@@ -89,13 +89,13 @@ def _essence(run: Any) -> Any:
     return dataclasses.replace(run, train=train, mesh=configs.MeshConfig())
 
 
-def _first_difference(before: Any, now: Any) -> str:
-    for part in dataclasses.fields(before):
-        a, b = getattr(before, part.name), getattr(now, part.name)
-        for field in dataclasses.fields(a):
-            if getattr(a, field.name) != getattr(b, field.name):
-                name = f"{part.name}.{field.name}"
-                return f"{name} {getattr(a, field.name)!r}, now {getattr(b, field.name)!r}"
+def _first_difference(before: Any, now: Any, name: str = "") -> str:
+    if not dataclasses.is_dataclass(before):
+        return f"{name} {before!r}, now {now!r}"
+    for field in dataclasses.fields(before):
+        a, b = getattr(before, field.name), getattr(now, field.name)
+        if a != b:
+            return _first_difference(a, b, f"{name}.{field.name}".lstrip("."))
     return "unknown"
 
 

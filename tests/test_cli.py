@@ -94,6 +94,8 @@ def test_a_run_folder_of_another_configuration(
 ) -> None:
     says = refused(train.planner.main, ["--run", str(tiny_run)], capsys)
     assert "another configuration" in says and "data.text_length 256, now" in says
+    says = refused(train.planner.main, ["--run", str(tiny_run), "--base", "shipped"], capsys)
+    assert "base '', now 'shipped'" in says
 
 
 def test_generate_refuses_before_it_computes(

@@ -214,7 +214,7 @@ def test_rewards_are_learnt(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> 
         rewards=("bright",), weights=(1.0,), kl=0.0, group=4, algorithm=algorithm, first=0.0
     )
     step, found = jax.jit(make_rl_step(tuning)), list[float]()
-    for _ in range(20):
+    for _ in range(40):
         state, metrics = step(state, BATCH, KEY)
         found.append(float(metrics["r_bright"]))
     assert np.mean(found[-3:]) > np.mean(found[:3]) + 3 * np.std(found[:3]) + 0.02
