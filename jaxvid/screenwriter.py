@@ -197,4 +197,5 @@ def export(run: str | pathlib.Path, out: str | pathlib.Path) -> pathlib.Path:
     else:
         _, state, planner_run = training_planner.load_planner(path / "planner")
         params = state.ema
-    return write_weights(out, jax.device_get(params), config=configs.to_json(planner_run))
+    shared = dataclasses.replace(planner_run, base="")  # a path of this machine alone
+    return write_weights(out, jax.device_get(params), config=configs.to_json(shared))

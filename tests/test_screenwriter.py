@@ -1,7 +1,9 @@
 """Laws of the screenwriter: a seed is a script, words are whole, and a shared file reads alike."""
 
 import dataclasses
+import json
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -238,3 +240,13 @@ def test_what_is_no_planner_is_refused(tmp_path: pathlib.Path, exported: pathlib
     with pytest.raises(UserError, match="train one"):
         screenwriter.export(tmp_path, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_shared_weights_name_no_path_of_the_machine(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    path = run / "planner" / "config.json"
+    values = json.loads(path.read_text("utf-8")) | {"base": "/home/somebody/base.safetensors"}
+    path.write_text(json.dumps(values), "utf-8")
+    out = screenwriter.export(run, tmp_path / "out.safetensors")
+    assert b"somebody" not in out.read_bytes()
+    assert config.from_json(config.PlannerRun, read_weights(out)[1]).base == ""
