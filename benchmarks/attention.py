@@ -76,7 +76,7 @@ def _jax_ways(
 
     B, L, K, _ = arrays[0].shape
     given = arrays[: 3 + training]
-    placed = [jnp.asarray(x, jnp.bfloat16) for x in given] if on_gpu() else given
+    placed = [jnp.asarray(x, jnp.bfloat16 if on_gpu() else jnp.float32) for x in given]
     ways, missing = dict[str, Way](), dict[str, str]()
     for key, function in _jax_functions(causal).items():
         if on_gpu() and key in ("jax.nn", "flax") and 4 * B * K * L * L >= MOST:
@@ -170,13 +170,10 @@ def _jax_memory(name: str) -> float:
     from jaxvid import parallel
 
     parallel.start(cache=False)
-    import jax
-
     from jaxvid.ops.attention import attention
 
-    arrays = [jax.device_put(x) for x in _arrays(LONG)]
     step = _trained(functools.partial(attention, implementation=name))
-    return resident.peak_growth(harness.jax_way(step, *arrays).run)
+    return resident.peak_growth(harness.jax_way(step, *_arrays(LONG)).run)
 
 
 def _torch_memory() -> float:

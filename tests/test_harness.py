@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from benchmarks import harness, resident, tables
@@ -112,6 +114,12 @@ def test_rows_are_written_as_json_table_and_plot(
 def test_jax_programs_know_their_compile_time_and_memory() -> None:
     way = harness.jax_way(lambda x: x @ x, jnp.ones((64, 64)))
     assert way.compile_s > 0 and way.memory is not None and way.memory >= 2 * 64 * 64 * 4
+
+
+def test_a_way_places_its_arrays_once_as_its_peer_does() -> None:
+    way = harness.jax_way(lambda x: x + 1, np.ones((64, 64), np.float32))
+    with jax.transfer_guard("disallow"):  # NumPy's memory would be copied at every call
+        way.run()
 
 
 def _hungry() -> float:
