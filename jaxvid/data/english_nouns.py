@@ -50,8 +50,8 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
             "ruby-red, blood-red, reddish, vermilion, brick red, deep red"
         ),
         "orange": of(
-            "orange, orange, orange, orange, tangerine, bright orange, orange, pumpkin-colored, "
-            "apricot, carrot-colored, dark orange, orangish"
+            "orange, orange, orange, orange, tangerine, bright orange, orange, pumpkin orange, "
+            "apricot, carrot orange, dark orange, orangish"
         ),
         "yellow": of(
             "yellow, yellow, yellow, yellow, gold, golden, lemon, bright yellow, yellow, "
@@ -63,7 +63,7 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "cyan": of(
             "cyan, turquoise, teal, aqua, cyan, cyan, aquamarine, blue-green, cyan, cyan, "
-            "bright cyan, greenish-blue, cyan-colored"
+            "bright cyan, greenish-blue"
         ),
         "blue": of(
             "blue, blue, blue, navy, royal blue, cobalt, dark blue, bright blue, sapphire, blue, "
@@ -71,17 +71,17 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "purple": of(
             "purple, purple, purple, violet, lilac, lavender, mauve, plum, purple, purple, "
-            "dark purple, bright purple, purplish, amethyst, light purple, grape-colored"
+            "dark purple, bright purple, purplish, amethyst, light purple, grape purple"
         ),
         "pink": of(
             "pink, pink, pink, pink, rose, hot pink, light pink, bright pink, rosy, pink, "
-            "rose-colored, pinkish, bubblegum pink, pale pink, fuchsia"
+            "rose pink, pinkish, bubblegum pink, pale pink, fuchsia"
         ),
     },
     "size": {
         "small": of(
             "small, small, little, tiny, mini, miniature, wee, teeny, very small, petite, small, "
-            "tiny, little, really small, pretty small, tiny little, minuscule, itty-bitty, "
+            "tiny, little, really small, quite small, tiny little, minuscule, itty-bitty, "
             "small-sized, teensy, smallish, super small, pint-sized"
         ),
         "medium": of(
@@ -91,8 +91,9 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "large": of(
             "large, big, big, huge, giant, enormous, massive, gigantic, large, big, very big, "
-            "really big, great big, large-sized, humongous, jumbo, very large, pretty big, "
-            "super big, oversized, colossal, extra large, kinda big, big old, sizable, hefty, really large"
+            "really big, great big, large-sized, humongous, jumbo, very large, quite big, "
+            "super big, oversized, colossal, extra large, kinda big, "
+            "big old, sizable, hefty, really large"
         ),
     },
     "tone": {

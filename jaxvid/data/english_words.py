@@ -24,7 +24,7 @@ Verb = tuple[str, str, str, str]
 Verbs = tuple[Verb, ...]
 
 _DOUBLED = (
-    *("hop", "sit", "get", "spin", "run", "stop", "drop", "zip", "pan", "bob", "swim", "slip"),
+    *("hop", "sit", "get", "spin", "run", "stop", "drop", "zip", "pan", "bob", "swim", "plod"),
 )
 
 
@@ -36,6 +36,8 @@ def verb(phrase: str) -> Verb:
     s = f"{word[:-1]}ies" if word.endswith(("ly", "ry")) else s
     stem = word[:-1] if word.endswith("e") and not word.endswith("ee") else word
     ing = f"{stem}{stem[-1] if word in _DOUBLED else ''}ing"
+    if rest == f" and {word}":  # "jumps and jumps"
+        return word + rest, f"{s} and {s}", word + rest, f"{ing} and {ing}"
     during = rest[1:] if word == "keep" and rest.endswith("ing") else ing + rest
     return word + rest, s + rest, word + rest, during
 
@@ -128,9 +130,9 @@ ACTS = {
         *_verbs(
             "stay still, stand still, stay still, stand still, stay put, stay in place, "
             "remain still, keep still, sit still, rest, stay motionless, do nothing, stay, "
-            "hold still, remain motionless, remain in place, stay there, just sit there, "
+            "hold still, remain motionless, remain in place, stay there, "
             "hover in place, stay fixed, stand there, stay on the spot, wait, sit motionless, "
-            "sit there, lie still, just stand still, stay completely still"
+            "sit there, stay completely still"
         ),
         ("not move", "does not move", "do not move", "not moving"),
         ("not move", "doesn't move", "don't move", "not moving"),
@@ -140,6 +142,8 @@ ACTS = {
         *(("be still", "is still", "are still", "still"),) * 4,
         ("stay where it is", "stays where it is", "stay where they are", "staying put"),
         ("not do anything", "does nothing", "do nothing", "doing nothing"),
+        ("just sit there", "just sits there", "just sit there", "just sitting there"),
+        ("just stand still", "just stands still", "just stand still", "just standing still"),
         ("never move", "never moves", "never move", "never moving"),
         ("not budge", "doesn't budge", "don't budge", "not budging"),
         ("not move at all", "does not move at all", "do not move at all", "not moving at all"),
@@ -157,11 +161,14 @@ PARTICIPLES = {
     **{"up": ("rising", "ascending"), "down": ("falling", "sinking")},
     "still": ("motionless", "stationary", "static", "unmoving"),
 }
-STOP = _verbs(
-    "stop, stop, come to a stop, freeze, halt, stand still, stop moving, come to rest, pause, "
-    "come to a halt, stop, freeze in place, hold still, stay still, stop dead, cease moving, "
-    "stay there, stay put, stop there, rest, wait, come to a standstill, be still, remain still, "
-    "come to a full stop, stop moving, stand still, stop"
+STOP = (
+    *_verbs(
+        "stop, stop, come to a stop, freeze, halt, stand still, stop moving, come to rest, pause, "
+        "come to a halt, stop, freeze in place, hold still, stay still, stop dead, cease moving, "
+        "stay there, stay put, stop there, rest, wait, come to a standstill, remain still, "
+        "come to a full stop, stop moving, stand still, stop"
+    ),
+    ("be still", "is still", "are still", "being still"),
 )
 GONE = (
     *(("be gone", "is gone", "are gone", "gone"),) * 3,
@@ -204,6 +211,7 @@ TO_ALONE = {  # of whom the other one was just said to chase, or to flee
     "towards": _verbs("follow, give chase, follow along"),
     "away": _verbs("flee, run away, escape, back away, retreat, get away, run off, back off"),
 }
+NEITHER = ("neither moves", "nothing moves", "neither of them moves", "both stand still")
 EACH_OTHER = {
     "towards": _verbs(
         "move towards each other, approach each other, come together, meet, "
