@@ -183,9 +183,11 @@ class _Teller(Pairs):
         return self.label.format(n=i + 1, number=number, nth=nth, letter=letter)
 
     def links(self) -> Phrase:
-        """ "fade between shots." """
+        """ "two scenes.", "fade between shots." """
         if not self.announced:
-            return []
+            what = "shots" if "shot" in self.label else "scenes"
+            count = f"{words.NUMBERS[len(self.takes) - 1]} {what}"
+            return [count, self.pick((".", ":"))] if self.draw.chance(0.2) else []
         word = self.draw.pick(words.LINKS[self.takes[0].link])[0]
         slots = tuple(f"takes/{i}/link" for i in range(len(self.takes) - 1))
         return [Piece(word, slots), self.pick(leads.BETWEEN), self.pick((".", ".", ":", ","))]
@@ -194,7 +196,7 @@ class _Teller(Pairs):
         """Whether a take is said in notes: one of new actors, after what lets them follow."""
         parts = self.takes[i].parts
         fits = all(part.who not in self.known for part in parts) and mode is FINITE and self.open
-        return fits and self.draw.chance(0.5 if len(parts) == 1 else 0.25)
+        return fits and self.draw.chance(0.5 if len(parts) == 1 else 0.3)
 
     def core(self, i: int, mode: Mode) -> Phrase:
         """Who does what."""
@@ -217,7 +219,7 @@ class _Teller(Pairs):
 
     def two(self, i: int, mode: Mode, fresh: bool) -> Phrase:
         """Two actors and how they lie to each other, by what is stated of them."""
-        if mode is FINITE and self.open and (freely := self.freely(i)):
+        if freely := self.freely(i, mode):
             return freely
         take = self.takes[i]
         a, b = take.parts

@@ -15,6 +15,7 @@ class Actors(Phrases):
     def __init__(self, outline: Outline, draw: Draw, picture: bool, plain: bool) -> None:
         super().__init__(outline, draw, picture, plain)
         self.ending: Phrase = []  # a background that a first sentence may take along
+        self.opened = False  # a take may begin with "there is"
         self.headline = ""  # what a take begins with
         self.open = False  # a take's beginning lets a place follow
 
@@ -259,6 +260,10 @@ class Actors(Phrases):
             second = [",", *place, ",", *second] if alone else [*second, *place]
             said = ["there is" if there else "", *first, *(relation or ["and"]), *second]
         self.topic = None
+        if not names and len(active) == 2 and self.draw.chance(0.15):
+            names = [self.named(["the former"], a.who), self.named(["the latter"], b.who)]
+        elif not names and self.draw.chance(0.2):
+            active.reverse()
         for k, n in enumerate(active):
             mark = [self.pick((":", "."))] if k == 0 else split(self.pick((",", ", and")))
             if names:
@@ -287,6 +292,8 @@ class Actors(Phrases):
         if not acts(b):
             return []
         self.topic = a.who
+        if a.then == "none" and self.draw.chance(0.2):
+            return self.act(i, (1,), THAT)
         if a.then == "none" and self.draw.chance(0.6):
             return [",", "which", *self.act(i, (1,), FINITE)]
         join = split(self.pick((", while", ", and", ".")))

@@ -134,11 +134,8 @@ ANIMATE: tuple[Lead, ...] = (
     *(("", FINITE),) * 4,
     *(("make", BARE),) * 3,
     *(
-        ("", PROGRESSIVE),
-        ("", ING),
-        ("let", BARE),
-        ("animate this:", FINITE),
-        ("please make", BARE),
+        *(("", PROGRESSIVE), ("", ING), ("let", BARE), ("animate this:", FINITE)),
+        *(("please make", BARE),),
     ),
     *(("I want", TO_VERB), ("now", FINITE), ("", SHOULD), ("animate the picture so that", FINITE)),
     *(("in the video,", FINITE), ("have", BARE), ("", WILL)),
@@ -152,11 +149,8 @@ THEN: tuple[Lead, ...] = (
     *(("then", FINITE), ("then", FINITE), ("next,", FINITE), ("after that,", FINITE)),
     *(("and then", FINITE), ("afterwards,", FINITE), ("later,", FINITE), ("now", FINITE)),
     *(
-        ("then comes", ING),
-        ("then there is", ING),
-        ("then we see", ING),
-        ("next we see", ING),
-        ("after that, we see", ING),
+        *(("then comes", ING), ("then there is", ING), ("then we see", ING)),
+        *(("next we see", ING), ("after that, we see", ING)),
     ),
     *(("after that,", PROGRESSIVE), ("next,", PROGRESSIVE)),
 )
@@ -299,7 +293,7 @@ MOVES: tuple[tuple[str, str, Mode], ...] = (
     *(("as", "the view", FINITE), ("with", "the view", ING), (".", "the camera", PROGRESSIVE)),
 )
 STILL = (". the camera does not move", ", static camera", ". the camera stays still")
-CLOSINGS = (", please", ", thanks", ", thank you")
+CLOSINGS = (", please", ", thanks", ", thank you", ", pls", ", thx")
 # Notes: what stands between keywords, and what the fields are called.
 TAG_MARKS = (",", ",", ",", ";", "/", "-", ".", "|")
 OBJECT_LABELS = ("object:", "subject:", "shape:", "actor:", "what:")
@@ -314,10 +308,8 @@ BOTH: tuple[tuple[str, Mode], ...] = (
     *((", both", ING), (", both", ING), (". both", FINITE), ("; both", FINITE)),
     *((". they both", FINITE), (", and they both", FINITE), (". they", FINITE)),
     *(
-        (". both of them", FINITE),
-        (", and both", FINITE),
-        (". the two", FINITE),
-        (", both", FINITE),
+        *((". both of them", FINITE), (", and both", FINITE), (". the two", FINITE)),
+        *((", both", FINITE),),
     ),
 )
 # How shots are numbered, in a text whose shots all are.

@@ -12,17 +12,21 @@ from jaxvid.outline import ANY, TO
 class Pairs(Notes):
     """Says a take of two actors; every form is ``take -> Phrase``."""
 
-    def freely(self, i: int) -> Phrase:
-        """One of the forms that suit a take that begins a sentence; nothing if none is drawn."""
+    def freely(self, i: int, mode: Mode) -> Phrase:
+        """One of the forms that suit the beginning of a take; nothing if none is drawn."""
         take, draw = self.takes[i], self.draw
-        fresh = all(part.who not in self.known for part in take.parts)
-        if (take.side != ANY or take.depth != ANY) and draw.chance(0.3):
-            return self.fore(i)
+        fresh, noun = all(part.who not in self.known for part in take.parts), mode.kind == "noun"
+        if (not noun and mode is not FINITE) or (noun and not fresh):
+            return []
+        if not noun and (take.side != ANY or take.depth != ANY) and draw.chance(0.45):
+            lain = self.open and draw.chance(0.25)
+            return self.lain(i) if lain else self.fore(i)
+        self.opened = not noun and self.open
         if self.same(i) and draw.chance(0.5) and (fresh or not self.picture):
             said = self.likewise(i)
             if said:
                 return said
-        return self.coloured(i) if fresh and self.told_apart(i) and draw.chance(0.2) else []
+        return self.coloured(i) if fresh and self.told_apart(i) and draw.chance(0.25) else []
 
     def same(self, i: int) -> bool:
         """Whether both are said to do the same."""
@@ -64,6 +68,30 @@ class Pairs(Notes):
             said += [*split(self.pick((".", ".", ", and", ", while", ";"))), *self.by_name(i, 0)]
         return said
 
+    def lain(self, i: int) -> Phrase:
+        """ "a red circle is behind a blue star. The circle moves up", "..., in the back" """
+        a, b = self.takes[i].parts
+        said = [*self.mention(a.who, pronoun=False), *self.place(i, 0)]
+        if self.takes[i].side == ANY and self.draw.chance(0.6):
+            far, near = (self.pick(where) for where in (words.FAR, words.NEAR))
+            far, near = (far, near) if self.takes[i].depth == "behind" else (near, far)
+            slots = (f"takes/{i}/depth",)
+            said += [Piece(far, slots), self.pick((",", "and", ", and"))]
+            said[-1:] = split(str(said[-1]))
+            said += [*self.mention(b.who, pronoun=False), *self.place(i, 1)]
+            said += [Piece(near, slots)] if self.draw.chance(0.7) else []
+        else:
+            said += ["is", *self.relation(i), *self.mention(b.who, pronoun=False)]
+            said += self.place(i, 1)
+        self.topic = None
+        if self.same(i):
+            they: Phrase = ["they"] if a.motion in TO else [self.pick(("both", "they both"))]
+            return [*said, self.pick((".", ";", ".")), *self.all_of(i, they, FINITE)]
+        for n in (0, 1):
+            if acts((a, b)[n]):
+                said += [self.pick((".", ".", ";", ",")), *self.by_name(i, n)]
+        return said
+
     def by_name(self, i: int, n: int) -> Phrase:
         """A clause that calls its subject by what it is, not "it"."""
         self.topic = None
@@ -74,9 +102,9 @@ class Pairs(Notes):
         a, b = self.takes[i].parts
         if self.looks[a.who] == self.looks[b.who]:
             return []
-        there = self.pick(("", "", "there is", "we see", "here is"))
+        there = self.pick(("", "", "there is", "we see", "here is")) if self.opened else ""
         said: Phrase = [there, *self.mention(a.who, pronoun=False), *self.place(i, 0)]
-        said += self.relation(i) or [self.pick(("and", "and", "and", ",", "plus", "&", "next to"))]
+        said += self.relation(i) or [self.pick(("and", "and", "and", ",", "&"))]
         said += [*self.mention(b.who, pronoun=False), *self.place(i, 1)]
         both, mode = self.draw.pick(leads.BOTH)
         mark, *subject = split(both)
@@ -105,26 +133,31 @@ class Pairs(Notes):
             late = {(n, "size") for n in pair if self.looks[n].size != ANY}
         self.untold = late
         relation = self.relation(i)
-        if not relation and not self.same(i) and acts(a) and acts(b) and draw.chance(0.5):
+        if (
+            self.opened
+            and not relation
+            and not self.same(i)
+            and acts(a)
+            and acts(b)
+            and draw.chance(0.5)
+        ):
             join = split(self.pick((",", ",", "and", "while", ", and", ".")))
             said = [*self.clause(i, 0, FINITE), *join, *self.clause(i, 1, FINITE)]
             said += [self.pick((".", ".", ";", ",")), *self.colors(pair)]
             self.untold = set()
             return said
-        there = self.pick(("there are", "we see", "", "", "here are"))
+        there = self.pick(("there are", "we see", "", "", "here are")) if self.opened else ""
         there = "there is" if relation and there.endswith("are") else there
         said = [there, *self.mention(a.who, pronoun=False), *self.place(i, 0)]
-        said += relation or [self.pick(("and", "and", "and", ",", "&", "plus"))]
+        said += relation or [self.pick(("and", "and", "and", ",", "&"))]
         said += [*self.mention(b.who, pronoun=False), *self.place(i, 1)]
         colors: Phrase = [self.pick((".", ".", ";", ",")), *self.colors(pair)]
         if draw.chance(0.5):
             said, colors, self.untold = [*said, *colors], [], set()
         self.topic = None
         if self.same(i):
-            they: Phrase = (
-                [] if colors and draw.chance(0.3) else ["they"] if a.motion in TO else ["both"]
-            )
-            mode = FINITE if they else ING
+            mode = draw.pick((FINITE, FINITE, ING))
+            they: Phrase = ["both"] if a.motion not in TO else ["they"] if mode is FINITE else []
             said += [self.pick((".", ".", ",")), *self.all_of(i, they, mode)]
         else:
             for n in draw.pick(((0, 1), (0, 1), (0, 1), (1, 0))):
@@ -164,9 +197,8 @@ class Pairs(Notes):
             self.topic = None
             if self.same(i):
                 mode = draw.pick((ING, FINITE))
-                actors += [
-                    self.all_of(i, ["they" if to else "both"] if mode is FINITE else [], mode)
-                ]
+                both: Phrase = ["both"] if not to else ["they"] if mode is FINITE else []
+                actors += [self.all_of(i, both, mode)]
             else:
                 actors += [self.by_name(i, n) for n in (0, 1) if acts((a, b)[n])]
         else:

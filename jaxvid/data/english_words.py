@@ -265,6 +265,8 @@ DEPTHS = {
         "further forward than",
     ),
 }
+FAR = ("in the back", "in the background", "at the back")
+NEAR = ("in front", "in the foreground", "in the front")
 SIDES = {
     "left": _of("to the left of, on the left side of, left of, on the left of, just left of"),
     "right": _of("to the right of, on the right side of, right of, on the right of, just right of"),
