@@ -94,6 +94,11 @@ class _Teller(Pairs):
         if mode is FINITE and self.open and self.takes[i].camera != "still":
             if self.draw.chance(0.25):
                 return [*lead, *self.filmed(i, pictured)]
+        return self.framed(i, mode, lead, camera)
+
+    def framed(self, i: int, mode: Mode, lead: Phrase, camera: Phrase) -> Phrase:
+        """A take with its background."""
+        pictured = self.picture and i == 0
         where, preposition = self.draw.form(leads.BACKGROUNDS)
         preposition = self.pick(leads.ON) if preposition == "on" else preposition
         ground = [] if pictured else self.ground(i, predicate=where in ("sentence", "first"))
