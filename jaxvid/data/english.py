@@ -166,7 +166,7 @@ class _Teller(Pairs):
         link = self.takes[i - 1].link
         if link != "cut" and self.numbered and (self.announced or draw.chance(0.4)):
             turn = Piece(draw.pick(words.LINKS[link])[0], (f"takes/{i - 1}/link",))
-            way = "to" if self.label.startswith(("shot", "scene", "clip", "part")) else "."
+            way = "to" if self.label.startswith(("scene", "clip", "part")) else "."
             before: Phrase = [] if self.announced else [turn, self.pick((way, "."))]
             return [*before, self.name(i)], FINITE
         if link != "cut":

@@ -121,17 +121,10 @@ class Actors(Phrases):
             pace = self.pick((*words.BEFORE[part.speed], *words.AFTER[part.speed][:5]))
             front, self.hasty = [Piece(pace, self.paths(i, (0,), "speed")), ","], True
         place = self.place(i, 0)
-        if place and acts(part):
-            if place[0] in ("on the", "in the", "at the"):
-                place[0] = "from the"
-            front += [
-                self.pick(("", "", "starting")) if place[0] == "from the" else "",
-                *place,
-                ",",
-            ]
-        elif place:
-            front += [*place, ","]
-        said = [*front, *self.mention(part.who, pronoun=False)]
+        if acts(part) and place and place[0] in ("on the", "in the", "at the"):
+            front += [self.pick(("", "", "starting")), "from the", *place[1:], ","]
+            place = []
+        said = [*front, *self.mention(part.who, pronoun=False), *place]
         if part.motion == ANY and part.then != "none":
             said += [self.pick(("appears and", "shows up and", "comes along and"))]
         said += self.act(i, (0,), mode) if acts(part) else [self.pick(("appears", "is there"))]
