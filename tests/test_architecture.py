@@ -143,8 +143,8 @@ def test_package_budget() -> None:
     # What people say in a language is a list that grows with every wording: counted apart.
     words = [path for path in FILES if path.name.startswith(("english", "chinese"))]
     code = [path for path in FILES if path not in words]
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in code) <= 21_700
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in words) <= 3_600
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in code) <= 22_000
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in words) <= 3_900
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

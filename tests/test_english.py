@@ -185,7 +185,7 @@ def test_different_outlines_are_never_said_alike():
     rng = np.random.default_rng(3)
     meant: dict[str, object] = {}
     again = 0
-    for n in range(6_000):
+    for n in range(6_600):
         outline = small_outline(rng) if n % 6 else draw_outline(rng)
         text = join(english.pieces(outline, (Frugal if n % 6 else Draw)(rng))).text
         key = text.lower().replace(".", "")

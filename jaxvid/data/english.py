@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from jaxvid.data import english_leads as leads
 from jaxvid.data import english_words as words
-from jaxvid.data.english_leads import FINITE, Mode
-from jaxvid.data.english_notes import Notes
+from jaxvid.data.english_leads import BARE, FINITE, ING, Mode
+from jaxvid.data.english_pairs import Pairs
 from jaxvid.data.english_phrases import Phrase, acts, compose, split
 from jaxvid.data.english_words import WORDS
 from jaxvid.data.pieces import Draw, Piece
@@ -42,16 +42,22 @@ def pieces(
     mark = "?" if asks and "." not in phrase else "."
     mark = "!" if mark == "." and not plain and draw.chance(0.08) else mark
     stop = mark if draw.chance(0.8 if long else 0.5) else ""
-    return compose(phrase, capitals=draw.chance(0.6), stop=stop)
+    said = compose(phrase, capitals=draw.chance(0.6), stop=stop)
+    loud = not plain and draw.chance(0.02)
+    return [Piece(piece.text.upper(), piece.slots) for piece in said] if loud else said
 
 
-class _Teller(Notes):
+class _Teller(Pairs):
     """Says the takes of one outline."""
 
     def __init__(self, outline: Outline, draw: Draw, picture: bool, plain: bool) -> None:
         super().__init__(outline, draw, picture, plain)
         self.short = False  # a take's text is short
-        self.numbered = len(self.takes) > 1 and draw.chance(0.15)
+        self.numbered = len(self.takes) > 1 and draw.chance(0.3)
+        self.label, self.mark = draw.pick(leads.LABELS), draw.pick(leads.BREAKS)
+        links = {take.link for take in self.takes[:-1]}
+        self.announced = self.numbered and len(links) == 1 and draw.chance(0.4)
+        self.announced = self.announced and "cut" not in links
 
     def take(self, i: int) -> Phrase:
         """A take, with what leads to it."""
@@ -59,23 +65,40 @@ class _Teller(Notes):
         self.placed = set(self.known) if pictured else set()
         self.topic = self.topic if len(self.known) == 1 else None
         lead, mode = self.lead(i)
-        begin = str(lead[-1])
+        begin = self.headline = str(lead[-1])
         if i == 0:
             self.bare = begin == "" and self.draw.chance(0.25)
+            self.bare = self.bare or (self.numbered and self.draw.chance(0.3))
         else:
             runs_on = begin == "then" and self.short and self.draw.chance(0.4)
-            lead = ["," if runs_on else ".", *lead]
+            mark = self.mark if self.numbered else ","
+            if mark != "," or not (runs_on or (self.numbered and self.short)):
+                mark = mark if self.numbered and mark != "," else "."
+            lead = [mark, *lead]
         # "A clip where on a grid, ..." would be clumsy.
-        self.open = begin in ("", "then") or begin.endswith((",", ":"))
+        self.open = (
+            begin in ("", "then")
+            or begin.endswith((",", ":", ")", "-", "."))
+            or begin[-1:].isdigit()
+        )
         if self.noted(i, mode):
             self.short = False
-            return [*lead, *self.draw.form(_NOTES)(self, i)]
+            form = self.draw.form(_NOTES) if len(self.takes[i].parts) == 1 else _Teller.keywords
+            return [*lead, *form(self, i)]
         camera = self.camera(i)
         if camera[:1] == ["front"]:
             camera[0] = ","
             if mode is FINITE and (begin == "" or begin.endswith(":")):
                 lead, camera = [*lead, *camera[1:], self.pick(("while", "as"))], []
                 self.open = False
+        if mode is FINITE and self.open and self.takes[i].camera != "still":
+            if self.draw.chance(0.25):
+                return [*lead, *self.filmed(i, pictured)]
+        return self.framed(i, mode, lead, camera)
+
+    def framed(self, i: int, mode: Mode, lead: Phrase, camera: Phrase) -> Phrase:
+        """A take with its background."""
+        pictured = self.picture and i == 0
         where, preposition = self.draw.form(leads.BACKGROUNDS)
         preposition = self.pick(leads.ON) if preposition == "on" else preposition
         ground = [] if pictured else self.ground(i, predicate=where in ("sentence", "first"))
@@ -83,6 +106,15 @@ class _Teller(Notes):
         hours = words.HOURS.get(self.takes[i].tone) if self.takes[i].pattern == ANY else None
         if ground and hours and where in ("front", "end") and self.draw.chance(0.2):
             preposition, ground = "", [Piece(self.pick(hours), (f"takes/{i}/tone",))]
+        elif ground and hours and where in ("front", "end") and self.draw.chance(0.15):
+            shade = Piece(self.pick(WORDS["tone"][self.takes[i].tone]), (f"takes/{i}/tone",))
+            preposition, ground = "in", ["a", shade, self.pick(words.ROOMS)]
+            if where == "front" and self.open and self.draw.chance(0.3):
+                heading = self.pick(("interior:", "int.", "setting:"))
+                return [*lead, heading, *ground[1:], "-", *self.core(i, mode), *camera]
+        elif ground and where == "front" and self.open and self.draw.chance(0.2):
+            frame = ground[0 if self.draw.chance(0.5) else 1 :]
+            return [*lead, *frame, self.pick((".", ":", ",", "-")), *self.core(i, mode), *camera]
         if where in ("first", "canvas") and ground and mode is FINITE and self.open:
             first = [self.pick(leads.GROUND_IS[:3]) if where == "first" else "there is", *ground]
             return [*lead, *first, ".", *self.core(i, mode), *camera]
@@ -101,12 +133,30 @@ class _Teller(Notes):
             return [*core, *camera, ".", self.pick(leads.GROUND_IS), *ground]
         return [*core, *camera]
 
+    def filmed(self, i: int, pictured: bool) -> Phrase:
+        """ "zoom out on a dark grid: a red circle", "pan left. ...", "zoom in on a red circle" """
+        turn = self.turn(i, BARE, named=False)
+        turn = ["camera:", *turn] if self.draw.chance(0.2) else turn
+        ground = [] if pictured else self.ground(i)
+        self.ending, self.short = [], False
+        if ground and self.draw.chance(0.6):
+            over = self.pick(("on", "over", "across", "on"))
+            return [*turn, over, *ground, self.pick((":", ":", ".", "-")), *self.core(i, FINITE)]
+        self.ending = ["on", *ground] if ground else []
+        fresh = self.takes[i].parts[0].who not in self.known
+        if fresh and len(turn) == 1 and self.draw.chance(0.4):
+            way = "on" if self.takes[i].camera == "zoom_in" else self.pick(("on", "over"))
+            core: Phrase = [*turn, way, *self.core(i, ING)]
+        else:
+            core = [*turn, self.pick((":", ",", ".", "-")), *self.core(i, FINITE)]
+        return [*core, *self.ending]
+
     def lead(self, i: int) -> tuple[Phrase, Mode]:
         """How a take begins."""
         draw = self.draw
         if i == 0:
             if self.numbered:
-                return ["shot 1:"], FINITE
+                return [*self.links(), self.name(i)], FINITE
             if not self.picture and self.draw.chance(0.2):
                 return [""], FINITE
             requests = leads.PLAIN if self.plain else leads.REQUESTS
@@ -114,12 +164,17 @@ class _Teller(Notes):
             return [text], mode
         names = {"n": i + 1, "number": words.NUMBERS[i], "nth": words.ORDINALS[i]}
         link = self.takes[i - 1].link
+        if link != "cut" and self.numbered and (self.announced or draw.chance(0.4)):
+            turn = Piece(draw.pick(words.LINKS[link])[0], (f"takes/{i - 1}/link",))
+            way = "to" if self.label.startswith(("scene", "clip", "part")) else "."
+            before: Phrase = [] if self.announced else [turn, self.pick((way, "."))]
+            return [*before, self.name(i)], FINITE
         if link != "cut":
-            before, form, after, mode = draw.form(leads.TURNS)
+            start, form, after, mode = draw.form(leads.TURNS)
             word = Piece(draw.pick(words.LINKS[link])[form], (f"takes/{i - 1}/link",))
-            return [before, word, after.format(**names)], mode
+            return [start.format(**names), word, *split(after.format(**names))], mode
         if self.numbered:
-            return [f"shot {i + 1}:"], FINITE
+            return [self.name(i)], FINITE
         # A new name alone shows that the shot is new.
         fresh = self.takes[i].parts[0].who not in self.known
         text, mode = draw.form(leads.THEN if fresh and draw.chance(0.6) else leads.CUTS)
@@ -127,11 +182,26 @@ class _Teller(Notes):
             text = "finally,"
         return [text.format(**names)], mode
 
+    def name(self, i: int) -> str:
+        """What a shot is called where all are numbered: "scene 2:"."""
+        number, nth, letter = words.NUMBERS[i], words.ORDINALS[i], "abc"[i]
+        return self.label.format(n=i + 1, number=number, nth=nth, letter=letter)
+
+    def links(self) -> Phrase:
+        """ "two scenes.", "fade between shots." """
+        if not self.announced:
+            what = "shots" if "shot" in self.label else "scenes"
+            count = f"{words.NUMBERS[len(self.takes) - 1]} {what}"
+            return [count, self.pick((".", ":"))] if self.draw.chance(0.2) else []
+        word = self.draw.pick(words.LINKS[self.takes[0].link])[0]
+        slots = tuple(f"takes/{i}/link" for i in range(len(self.takes) - 1))
+        return [Piece(word, slots), self.pick(leads.BETWEEN), self.pick((".", ".", ":", ","))]
+
     def noted(self, i: int, mode: Mode) -> bool:
-        """Whether a take is said in notes: one of a new actor, after what lets them follow."""
+        """Whether a take is said in notes: one of new actors, after what lets them follow."""
         parts = self.takes[i].parts
-        fits = len(parts) == 1 and parts[0].who not in self.known
-        return fits and mode is FINITE and self.open and self.draw.chance(0.5)
+        fits = all(part.who not in self.known for part in parts) and mode is FINITE and self.open
+        return fits and self.draw.chance(0.5 if len(parts) == 1 else 0.3)
 
     def core(self, i: int, mode: Mode) -> Phrase:
         """Who does what."""
@@ -142,6 +212,8 @@ class _Teller(Notes):
             asked = i == 0 and mode is FINITE and self.open and not (self.plain or self.numbered)
             if way and asked and self.draw.chance(0.12):
                 return self.moved()
+            if fresh and mode is FINITE and self.open and self.draw.chance(0.12):
+                return self.draw.pick((_Teller.swift, _Teller.posed))(self, i, mode)
             if mode.kind == "clause" and not (fresh and mode is FINITE):
                 return self.clause(i, 0, mode)
             return self.draw.form(_ONE[mode.kind, fresh])(self, i, mode)
@@ -152,6 +224,8 @@ class _Teller(Notes):
 
     def two(self, i: int, mode: Mode, fresh: bool) -> Phrase:
         """Two actors and how they lie to each other, by what is stated of them."""
+        if freely := self.freely(i, mode):
+            return freely
         take = self.takes[i]
         a, b = take.parts
         related, to = take.side != ANY or take.depth != ANY, a.motion in TO

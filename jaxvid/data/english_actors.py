@@ -15,6 +15,8 @@ class Actors(Phrases):
     def __init__(self, outline: Outline, draw: Draw, picture: bool, plain: bool) -> None:
         super().__init__(outline, draw, picture, plain)
         self.ending: Phrase = []  # a background that a first sentence may take along
+        self.opened = False  # a take may begin with "there is"
+        self.headline = ""  # what a take begins with
         self.open = False  # a take's beginning lets a place follow
 
     # One actor
@@ -29,10 +31,16 @@ class Actors(Phrases):
             front, place = [*place, ","], []
         count = len(self.known)
         act = self.act(i, (n,), mode)
+        alone = i > 0 and len(self.takes[i].parts) < len(self.takes[i - 1].parts)
+        if known and alone and self.draw.chance(0.3):
+            subject = [*subject, self.pick(("alone", "on its own", "by itself"))]
+        elif not known and act and mode is FINITE and self.draw.chance(0.04):
+            act = [self.pick(("appears and", "comes along and", "shows up and")), *act]
         self.topic = who if len(self.known) == count else None
         if self.picture and i == 0 and mode is ING and count == 1 and acts(self.takes[0].parts[n]):
             return act  # "moving up"
-        return [*front, *subject, *place, *act]
+        comma = "," if act and mode is ING and self.draw.chance(0.1) else ""
+        return [*front, *subject, *place, comma, *act]
 
     def one(self, i: int, mode: Mode) -> Phrase:
         """One clause."""
@@ -105,6 +113,41 @@ class Actors(Phrases):
         after = self.pick(("it is", "the movement is", "its motion is", "this is"))
         return [*subject, mode.aux[0], Piece(text, slots), *self.ended(), ".", after, pace]
 
+    def swift(self, i: int, mode: Mode) -> Phrase:
+        """ "slowly, from the right, a red circle moves left" """
+        part = self.takes[i].parts[0]
+        front: Phrase = []
+        if part.speed != "normal":
+            pace = self.pick((*words.BEFORE[part.speed], *words.AFTER[part.speed][:5]))
+            front, self.hasty = [Piece(pace, self.paths(i, (0,), "speed")), ","], True
+        place = self.place(i, 0)
+        if acts(part) and place and place[0] in ("on the", "in the", "at the"):
+            front += [self.pick(("", "", "starting")), "from the", *place[1:], ","]
+            place = []
+        said = [*front, *self.mention(part.who, pronoun=False), *place]
+        if part.motion == ANY and part.then != "none":
+            said += [self.pick(("appears and", "shows up and", "comes along and"))]
+        said += self.act(i, (0,), mode) if acts(part) else [self.pick(("appears", "is there"))]
+        self.hasty = False
+        return said
+
+    def posed(self, i: int, mode: Mode) -> Phrase:
+        """ "the circle is red and small, it moves up" """
+        part = self.takes[i].parts[0]
+        look = self.looks[part.who]
+        size, color, kind = (self.word(part.who, a) for a in ("size", "color", "kind"))
+        if look.kind == ANY or (look.size == ANY and look.color == ANY) or not acts(part):
+            return self.swift(i, mode)
+        self.known.append(part.who)
+        self.topic = part.who
+        first, second = self.pick(((size, color), (color, size)))
+        both = "and" if size and color else ""
+        noun = self.named([self.pick(("the", "the", "our", "my")), kind], part.who)
+        it = self.named([self.pick(("it", "it", "and it"))], part.who)
+        mark = self.pick((",", ",", ".", ";"))
+        said = [*noun, *self.place(i, 0), "is", first, both, second, mark, *it]
+        return [*said, *self.act(i, (0,), FINITE)]
+
     def ended(self) -> Phrase:
         """The background that this sentence takes along."""
         ending, self.ending = self.ending, []
@@ -138,8 +181,18 @@ class Actors(Phrases):
         if self.alike(i):
             subject, both = self.couple(i), ""
         elif sorted(self.known) == [a, b] == [0, 1] and mode.kind != "noun":
-            they = ("both of them", "they") if mode.kind == "clause" else ("both of them", "them")
-            subject, both = self.named([self.pick(they)], a, b), ""
+            they = (
+                "both of them",
+                "both",
+                "the two",
+                "the two of them",
+                "the pair",
+                "they",
+                "they",
+            )
+            who = self.pick(they)
+            who = "them" if who == "they" and mode.kind != "clause" else who
+            subject, both = self.named([who], a, b), ""
         else:
             subject = [*self.mention(a, pronoun=False), "and", *self.mention(b, pronoun=False)]
         comma = "," if both and mode is ING else ""
@@ -200,6 +253,10 @@ class Actors(Phrases):
             second = [",", *place, ",", *second] if alone else [*second, *place]
             said = ["there is" if there else "", *first, *(relation or ["and"]), *second]
         self.topic = None
+        if not names and len(active) == 2 and self.draw.chance(0.15):
+            names = [self.named(["the former"], a.who), self.named(["the latter"], b.who)]
+        elif not names and self.draw.chance(0.2):
+            active.reverse()
         for k, n in enumerate(active):
             mark = [self.pick((":", "."))] if k == 0 else split(self.pick((",", ", and")))
             if names:
@@ -228,6 +285,8 @@ class Actors(Phrases):
         if not acts(b):
             return []
         self.topic = a.who
+        if a.then == "none" and self.draw.chance(0.2):
+            return self.act(i, (1,), THAT)
         if a.then == "none" and self.draw.chance(0.6):
             return [",", "which", *self.act(i, (1,), FINITE)]
         join = split(self.pick((", while", ", and", ".")))

@@ -35,7 +35,8 @@ class Notes(Actors):
     def labelled(self, i: int) -> Phrase:
         """ "background: dark. object: red circle. motion: moves up. camera: zoom in" """
         part = self.takes[i].parts[0]
-        mark = self.draw.pick((".", ";", "/", ","))
+        mark = self.draw.pick((".", ";", "/", ",", "\n", "\n"))
+        dash = mark == "\n" and i == 0 and self.draw.chance(0.5)
         self.bare = self.draw.chance(0.7)
         label = self.draw.pick(leads.OBJECT_LABELS)
         noun, place = self.mention(part.who, pronoun=False), self.place(i, 0)
@@ -55,7 +56,11 @@ class Notes(Actors):
         if self.draw.chance(0.3):
             frame.reverse()
         fields = [*frame, actor] if self.draw.chance(0.5) else [actor, *frame]
-        return self.strung(fields, mark)
+        said = self.strung(fields, mark)
+        if dash:
+            bullets = ([word, "-"] if word == "\n" else [word] for word in said)
+            return ["\n" if self.headline else "", "-", *(w for pair in bullets for w in pair)]
+        return said
 
     def described(self, i: int) -> Phrase:
         """ "there is a circle. It is red and small. It moves up. The background is dark" """
@@ -124,6 +129,9 @@ class Notes(Actors):
     def backdrop(self, i: int) -> Phrase:
         """The background as a keyword: "dark grid background"."""
         ground = self.ground(i)
+        tone = self.takes[i].tone
+        if tone != ANY and self.takes[i].pattern == ANY and self.draw.chance(0.3):
+            return [Piece(self.pick(words.WORDS["tone"][tone]), (f"takes/{i}/tone",))]
         return ground[1:] if self.draw.chance(0.7) else ground and ["on", *ground]
 
     def shot(self, i: int) -> Phrase:

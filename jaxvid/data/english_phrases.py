@@ -18,7 +18,7 @@ from jaxvid.outline import ANY, TO, Outline, Part
 Phrase = list[str | Piece]
 T = TypeVar("T")
 ATTRIBUTES = ("size", "color", "kind")
-MARKS = (",", ".", ";", ":", "?", "!")
+MARKS = (",", ".", ";", ":", "?", "!", "\n")
 
 
 def split(text: str) -> Phrase:
@@ -31,7 +31,7 @@ def compose(phrase: Phrase, *, capitals: bool, stop: str) -> list[Piece]:
     flat = [(word, ()) if isinstance(word, str) else (word.text, word.slots) for word in phrase]
     flat = [pair for pair in (*flat, (stop, ())) if pair[0]]
     done: list[Piece] = []
-    glue, begins = "", capitals
+    glue, begins, fresh = "", capitals, False
     for k, (text, slots) in enumerate(flat):
         after = flat[k + 1][0] if k + 1 < len(flat) else "."
         if text == "," and after.startswith(MARKS):
@@ -40,8 +40,9 @@ def compose(phrase: Phrase, *, capitals: bool, stop: str) -> list[Piece]:
             text = "an"
         if begins:
             text = text[0].upper() + text[1:]
-        begins = capitals and text == "."
-        gap = " " if (done or glue) and not text.startswith(MARKS) else ""
+        begins = capitals and text in (".", "\n")
+        gap = " " if (done or glue) and not text.startswith(MARKS) and not fresh else ""
+        fresh = text == "\n"
         if not slots:
             glue += gap + text
             continue
@@ -75,6 +76,8 @@ class Phrases:
         self.placed: set[int] = set()  # the looks whose place in this take has been said
         self.now = 0  # the take that is being said
         self.bare = False  # without articles
+        self.untold: set[tuple[int, str]] = set()  # the attributes that are told later
+        self.hasty = False  # a speed has been said
 
     def pick(self, options: Sequence[T]) -> T:
         """Any of the options; in a long story rather a short one."""
@@ -91,7 +94,8 @@ class Phrases:
             return ""
         if (n, attribute) not in self.nouns:
             options = words.THINGS if value == ANY else WORDS[attribute][value]
-            self.nouns[n, attribute] = self.pick(options)
+            usual = value != ANY and self.draw.chance(0.2)  # most people say the plain word
+            self.nouns[n, attribute] = options[0] if usual else self.pick(options)
         text = self.nouns[n, attribute]
         if also and attribute == "kind":
             text += "es" if text.endswith(("x", "s")) else "s"
@@ -115,7 +119,10 @@ class Phrases:
         if twins:
             self.lend(twins[0], n)
         self.known.append(n)
-        size, color, kind = (self.word(n, attribute) for attribute in ATTRIBUTES)
+        size, color, kind = (
+            "" if (n, attribute) in self.untold else self.word(n, attribute)
+            for attribute in ATTRIBUTES
+        )
         if twins:
             second = draw.chance(0.3) and len(twins) == 1
             return ["a second" if second else "another", size, color, kind]
@@ -138,7 +145,7 @@ class Phrases:
             return ["it"]
         if len(others) == 1 and self.topic not in (None, n) and draw.chance(0.3):
             return [self.pick(("the other one", "the other"))]
-        own = [a for a in ATTRIBUTES if getattr(look, a) != ANY]
+        own = [a for a in ATTRIBUTES if getattr(look, a) != ANY and (n, a) not in self.untold]
         keep = [a for a in own if all(getattr(o, a) != getattr(look, a) for o in others)]
         if keep:
             keep = [self.pick(keep)]
@@ -152,7 +159,9 @@ class Phrases:
         if self.picture and not others and not self.topic and draw.chance(0.2):
             return ["the", noun, "in the picture"]
         said = [self.word(n, a) for a in ("size", "color") if a in keep]
-        return ["the", *said, self.word(n, "kind") if "kind" in keep or not keep else noun]
+        the = "" if self.bare and draw.chance(0.6) else "the"
+        the = "the same" if the and self.now and draw.chance(0.08) else the
+        return [the, *said, self.word(n, "kind") if "kind" in keep or not keep else noun]
 
     def rank(self, n: int) -> str:
         """What tells a look from one that looks alike: its place in a picture, or its number."""
@@ -273,6 +282,8 @@ class Phrases:
             verb, slots = self.pick(words.IDLE if still else words.ROAM), ()
         elif part.motion in TO and len(ns) > 1:
             verb = self.pick(words.EACH_OTHER[part.motion])
+        elif part.motion in TO and ns[0] and draw.chance(0.2) and self.flees(i):
+            verb = self.pick(words.TO_ALONE[part.motion])
         elif part.motion in TO:
             verb = self.pick(words.TO[part.motion])
             other = 1 - ns[0]
@@ -283,7 +294,7 @@ class Phrases:
         else:
             verb = self.pick(words.ACTS[part.motion])
         text, dice = verb[form], draw.rng.random()
-        if part.speed == "normal":
+        if part.speed == "normal" or self.hasty:
             return [Piece(f"{text} {way}".rstrip(), slots) if slots else text, *what]
         pace = self.paths(i, ns, "speed")
         if way and dice < 0.2:
@@ -320,6 +331,10 @@ class Phrases:
             text = self.pick(table.get(part.then) or words.ACTS[part.then])[form]
         return [*said, Piece(text, slots)]
 
+    def flees(self, i: int) -> bool:
+        """Whether one of the two actors chases the other, who flees."""
+        return {part.motion for part in self.takes[i].parts} == set(TO)
+
     def moved(self) -> Phrase:
         """ "move a red circle up" """
         part = self.takes[0].parts[0]
@@ -347,7 +362,9 @@ class Phrases:
             within: Phrase = ["with", Piece(self.pick(words.WITHIN[pattern]), slots)]
             return [*shade, *within] if predicate else ["a", *shade, words.GROUNDS[0], *within]
         if surfaces and (draw.chance(0.5) or (predicate and pattern != "noise")):
-            return ["a", *shade, Piece(self.pick(surfaces), slots)]
+            surface = self.pick(surfaces)
+            article = "" if surface == words.GRAPH_PAPER else "a"
+            return [article, *shade, Piece(surface, slots)]
         kind = Piece(self.pick(words.PATTERNS[pattern]), slots)
         if predicate:
             return [*shade, "and" if shade else "", kind]

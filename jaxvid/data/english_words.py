@@ -4,10 +4,28 @@ No word means two values of a slot. A word twice is twice as likely. A verb is i
 (``move``, ``moves``, ``move`` after a plural, ``moving``).
 """
 
+from jaxvid.data.english_nouns import CUTE as CUTE
+from jaxvid.data.english_nouns import GRAPH_PAPER as GRAPH_PAPER
+from jaxvid.data.english_nouns import GROUNDS as GROUNDS
+from jaxvid.data.english_nouns import HOURS as HOURS
+from jaxvid.data.english_nouns import NUMBERS as NUMBERS
+from jaxvid.data.english_nouns import ORDINALS as ORDINALS
+from jaxvid.data.english_nouns import PAIRS as PAIRS
+from jaxvid.data.english_nouns import PATTERNS as PATTERNS
+from jaxvid.data.english_nouns import ROOMS as ROOMS
+from jaxvid.data.english_nouns import SURFACES as SURFACES
+from jaxvid.data.english_nouns import THINGS as THINGS
+from jaxvid.data.english_nouns import TIMES as TIMES
+from jaxvid.data.english_nouns import WITHIN as WITHIN
+from jaxvid.data.english_nouns import WORDS as WORDS
+from jaxvid.data.english_nouns import of as _of
+
 Verb = tuple[str, str, str, str]
 Verbs = tuple[Verb, ...]
 
-_DOUBLED = ("hop", "sit", "get", "spin", "run", "stop", "drop", "zip", "pan", "bob", "swim")
+_DOUBLED = (
+    *("hop", "sit", "get", "spin", "run", "stop", "drop", "zip", "pan", "bob", "swim", "plod"),
+)
 
 
 def verb(phrase: str) -> Verb:
@@ -18,87 +36,15 @@ def verb(phrase: str) -> Verb:
     s = f"{word[:-1]}ies" if word.endswith(("ly", "ry")) else s
     stem = word[:-1] if word.endswith("e") and not word.endswith("ee") else word
     ing = f"{stem}{stem[-1] if word in _DOUBLED else ''}ing"
+    if rest == f" and {word}":  # "jumps and jumps"
+        return word + rest, f"{s} and {s}", word + rest, f"{ing} and {ing}"
     during = rest[1:] if word == "keep" and rest.endswith("ing") else ing + rest
     return word + rest, s + rest, word + rest, during
-
-
-def _of(text: str) -> tuple[str, ...]:
-    """The words of a list with commas."""
-    return tuple(text.split(", "))
 
 
 def _verbs(text: str) -> Verbs:
     return tuple(verb(phrase) for phrase in _of(text))
 
-
-WORDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "kind": {
-        "circle": _of("circle, circle, disc, dot, ball, disk, bubble, sphere, orb, round shape"),
-        "square": _of("square, square, box, block, cube, tile, square, square shape"),
-        "triangle": (*("triangle",) * 5, "triangular shape", "pyramid", "three-sided shape"),
-        "star": _of("star, star, star, five-pointed star, pentagram, star, star shape"),
-        "diamond": _of("diamond, diamond, rhombus, lozenge, diamond, diamond shape"),
-        "cross": _of("cross, cross, plus, plus sign, plus symbol, cross shape, plus-shaped thing"),
-        "ring": _of("ring, ring, hoop, donut, doughnut, ring, annulus, ring shape, torus"),
-        "heart": _of("heart, heart, love heart, heart, heart, heart shape, valentine heart"),
-    },
-    "color": {
-        "red": _of("red, red, red, red, crimson, scarlet, ruby, bright red, dark red, cherry red"),
-        "orange": _of("orange, orange, orange, orange, tangerine, bright orange"),
-        "yellow": _of("yellow, yellow, yellow, yellow, gold, golden, lemon, bright yellow"),
-        "green": _of("green, green, green, emerald, lime green, bright green, dark green, lime"),
-        "cyan": _of("cyan, turquoise, teal, aqua, cyan, cyan, aquamarine, blue-green"),
-        "blue": _of("blue, blue, blue, navy, royal blue, cobalt, dark blue, bright blue, sapphire"),
-        "purple": _of("purple, purple, purple, violet, lilac, lavender, mauve, plum"),
-        "pink": _of("pink, pink, pink, pink, rose, hot pink, light pink, bright pink, rosy"),
-    },
-    "size": {
-        "small": _of("small, small, little, tiny, mini, miniature, wee, teeny, very small, petite"),
-        "medium": _of(
-            "medium, medium, medium-sized, mid-sized, middle-sized, average-sized, medium, "
-            "normal-sized, regular-sized, moderate, medium-size"
-        ),
-        "large": _of(
-            "large, big, big, huge, giant, enormous, massive, gigantic, large, big, very big, "
-            "really big, great big, large-sized, humongous, jumbo, very large"
-        ),
-    },
-    "tone": {
-        "light": _of("light, light, white, bright, pale, light-colored, whitish, well-lit"),
-        "dark": _of("dark, dark, dark, black, dim, gloomy, dark-colored, pitch-black, shadowy"),
-        "warm": _of("warm, warm, beige, sandy, warm, warm-toned, warm-colored, cozy, tan, earthy"),
-        "cool": _of("cool, cool, cold, grey-blue, blue-grey, cool-toned, chilly, icy, bluish"),
-    },
-}
-THINGS = ("shape", "shape", "object", "thing", "figure", "item", "form")  # a kind that nobody named
-CUTE = ("cute", "nice", "simple", "lovely", "funny", "pretty", "happy", "beautiful", "shiny")
-ORDINALS = ("first", "second", "third")
-NUMBERS = ("one", "two", "three")
-PAIRS = ("two", "two", "2", "a pair of", "a couple of")
-
-PATTERNS = {  # before "background"
-    "plain": _of("plain, plain, solid, uniform, flat, empty, clean, single-colored, one-color"),
-    "gradient": _of("gradient, gradient, graded, gradient-filled"),
-    "grid": _of("grid, checkered, gridded, checked, checkerboard, squared, tiled"),
-    "noise": _of("textured, noisy, cloudy, grainy, speckled, mottled, rough, noise"),
-}
-SURFACES = {"gradient": ("gradient",), "grid": ("grid", "lattice"), "noise": ("noise texture",)}
-GROUNDS = ("background", "background", "backdrop")
-WITHIN = {  # after "background with"
-    **{"grid": ("a grid", "grid lines", "a grid pattern"), "plain": ("no pattern",)},
-    **{"noise": ("noise", "grain", "a rough texture", "some texture")},
-    "gradient": ("a gradient", "a color gradient", "a smooth gradient"),
-}
-TIMES = {  # before "background" or "sky"
-    **{"dark": ("night", "nighttime", "midnight"), "light": ("daytime", "daylight")},
-    **{"warm": ("sunset", "desert", "summer"), "cool": ("winter", "arctic")},
-}
-HOURS = {  # said of a whole shot
-    "dark": ("at night", "in the dark", "at midnight", "in the darkness"),
-    "light": ("in bright light", "in broad daylight", "by day"),
-    "warm": ("at sunset", "in warm light", "in warm colors"),
-    "cool": ("in cool light", "in the cold", "in cool colors"),
-}
 
 GO = _verbs(
     "move, move, move, go, go, slide, travel, glide, fly, head, drift, float, shift, move, move, "
@@ -115,19 +61,20 @@ WAYS = {
             f"{way}, {way}, to the {way}, to the {way}, to the {way}, {way}wards, {way}ward, "
             f"from {other} to {way}, towards the {way}, over to the {way}, toward the {way}, "
             f"to the {way} side, towards the {way} edge, to {way}, from the {other} to the {way}, "
-            f"across to the {way}, sideways to the {way}, to the {way}-hand side"
+            f"across to the {way}, sideways to the {way}, to the {way}-hand side, "
+            f"off to the {way}, across the screen to the {way}, in the {way} direction"
         )
         for way, other in _OPPOSITE.items()
     },
     "up": _of(
         "up, upwards, upward, towards the top, straight up, up, upwards, to the top, "
         "toward the top, from bottom to top, skyward, up into the sky, vertically up, "
-        "into the air, up and up, higher and higher"
+        "into the air, up and up, higher and higher, up the screen, to the sky, northwards"
     ),
     "down": _of(
         "down, downwards, downward, towards the bottom, straight down, down, downwards, "
         "to the bottom, toward the bottom, from top to bottom, to the ground, vertically down, "
-        "towards the ground, lower and lower, down and down"
+        "towards the ground, lower and lower, down and down, down the screen, southwards"
     ),
     **{
         f"{up}_{way}": _of(
@@ -136,7 +83,8 @@ WAYS = {
             f"toward the {upper} {way}, {up} and {way}, to the {top} {way} corner, "
             f"towards the {upper} {way} corner, diagonally {up} and {way}, {way} and {up}, "
             f"diagonally to the {upper} {way}, diagonally {up} {way}, {up}ward to the {way}, "
-            f"to the {way} and {up}, {north}{'east' if way == 'right' else 'west'}"
+            f"to the {way} and {up}, {north}{'east' if way == 'right' else 'west'}, "
+            f"to the {upper} {way}, in the {upper} {way} direction, into the {top} {way} corner"
         )
         for up, top, upper, north in (
             ("up", "top", "upper", "north"),
@@ -152,7 +100,8 @@ ACTS = {
         "bounce, bounce up and down, hop, jump, jump up and down, bob up and down, "
         "leap up and down, bounce, jump, bounce around, go up and down, move up and down, "
         "hop up and down, jump around, bounce in place, keep bouncing, keep jumping, "
-        "spring up and down, jump on the spot"
+        "spring up and down, jump on the spot, hop, hop and hop, jump and jump, bounce again and "
+        "again, hop around, leap, bounce repeatedly, hop in place"
     ),
     "orbit": _verbs(
         "move in a circle, go round in circles, circle around, move in circles, "
@@ -160,32 +109,41 @@ ACTS = {
         "follow a circular path, go around in a circle, move around in circles, circle, orbit, "
         "revolve, go in circles, go in a circle, fly in circles, fly in a circle, "
         "spin in circles, trace a circle, do loops, whirl around, twirl around, "
-        "rotate in a circle, run around in circles, loop, keep circling"
+        "rotate in a circle, run around in circles, loop, keep circling, go around and around, "
+        "circle round, swing around in a circle, run laps, circle around and around"
     ),
     "zoom_in": _verbs(
         "grow, get bigger, get larger, expand, swell, become bigger, get bigger and bigger, "
         "grow larger, inflate, increase in size, scale up, grow, get bigger, enlarge, "
         "grow bigger, become larger, grow in size, get huge, become huge, balloon, puff up, "
-        "keep growing, become bigger and bigger"
+        "keep growing, become bigger and bigger, swell up, blow up, get larger and larger, "
+        "grow and grow, double in size, grow steadily"
     ),
     "zoom_out": _verbs(
         "shrink, get smaller, contract, become smaller, get smaller and smaller, "
         "decrease in size, scale down, shrink, shrink, get smaller, shrink down, grow smaller, "
         "become tiny, get tiny, dwindle, diminish, reduce in size, keep shrinking, "
-        "become smaller and smaller"
+        "become smaller and smaller, shrivel, shrivel up, deflate, shrink and shrink, get tinier, "
+        "shrink away, become tinier"
     ),
     "still": (
         *_verbs(
             "stay still, stand still, stay still, stand still, stay put, stay in place, "
             "remain still, keep still, sit still, rest, stay motionless, do nothing, stay, "
-            "hold still, remain motionless, remain in place, stay there, just sit there, "
-            "hover in place, stay fixed, stand there, stay on the spot, wait"
+            "hold still, remain motionless, remain in place, stay there, "
+            "hover in place, stay fixed, stand there, stay on the spot, wait, sit motionless, "
+            "sit there, stay completely still"
         ),
         ("not move", "does not move", "do not move", "not moving"),
         ("not move", "doesn't move", "don't move", "not moving"),
         ("not move", "isn't moving", "aren't moving", "not moving"),
         ("not move", "is not moving", "are not moving", "not moving"),
         ("be still", "is still", "are still", "standing still"),
+        *(("be still", "is still", "are still", "still"),) * 4,
+        ("stay where it is", "stays where it is", "stay where they are", "staying put"),
+        ("not do anything", "does nothing", "do nothing", "doing nothing"),
+        ("just sit there", "just sits there", "just sit there", "just sitting there"),
+        ("just stand still", "just stands still", "just stand still", "just standing still"),
         ("never move", "never moves", "never move", "never moving"),
         ("not budge", "doesn't budge", "don't budge", "not budging"),
         ("not move at all", "does not move at all", "do not move at all", "not moving at all"),
@@ -203,17 +161,25 @@ PARTICIPLES = {
     **{"up": ("rising", "ascending"), "down": ("falling", "sinking")},
     "still": ("motionless", "stationary", "static", "unmoving"),
 }
-STOP = _verbs(
-    "stop, stop, come to a stop, freeze, halt, stand still, stop moving, come to rest, pause, "
-    "come to a halt, stop, freeze in place, hold still, stay still, stop dead, cease moving, "
-    "stay there, stay put, stop there, rest, wait, come to a standstill, be still, remain still"
+STOP = (
+    *_verbs(
+        "stop, stop, come to a stop, freeze, halt, stand still, stop moving, come to rest, pause, "
+        "come to a halt, stop, freeze in place, hold still, stay still, stop dead, cease moving, "
+        "stay there, stay put, stop there, rest, wait, come to a standstill, remain still, "
+        "come to a full stop, stop moving, stand still, stop"
+    ),
+    ("be still", "is still", "are still", "being still"),
 )
-GONE = _verbs(
-    "disappear, disappear, vanish, leave the screen, leave the frame, leave, exit the frame, "
-    "leave the scene, go off screen, vanish from view, disappear, vanish, go away, exit, "
-    "exit the screen, leave the picture, leave the shot, disappear from view, "
-    "disappear from the screen, go out of view, go out of the frame, fade away, "
-    "get out of the frame, vanish into thin air, disappear completely"
+GONE = (
+    *(("be gone", "is gone", "are gone", "gone"),) * 3,
+    *_verbs(
+        "disappear, disappear, vanish, leave the screen, leave the frame, leave, exit the frame, "
+        "leave the scene, go off screen, vanish from view, disappear, vanish, go away, exit, "
+        "exit the screen, leave the picture, leave the shot, disappear from view, "
+        "disappear from the screen, go out of view, go out of the frame, fade away, "
+        "get out of the frame, vanish into thin air, disappear completely, vanish, disappear from "
+        "sight, vanish from sight, go poof, cease to exist, evaporate, slip out of view"
+    ),
 )
 BE: Verb = ("be", "is", "are", "")
 IDLE: Verbs = (
@@ -230,27 +196,35 @@ TO = {
         "move towards, go towards, approach, head for, come closer to, get closer to, "
         "run towards, move toward, fly towards, come near, chase, chase after, come towards, "
         "come toward, go to, move to, head towards, go over to, close in on, draw near to, "
-        "walk towards, move towards, move closer to, float towards"
+        "walk towards, move towards, move closer to, float towards, pursue, follow, run after, "
+        "go after, come up to, advance towards, roll towards, roll toward"
     ),
     "away": _verbs(
         "move away from, run away from, back away from, flee from, go away from, retreat from, "
         "escape from, get away from, fly away from, move away from, drift away from, "
         "float away from, head away from, slide away from, move off from, come away from, "
-        "walk away from, avoid"
+        "walk away from, avoid, run from, flee, withdraw from, pull away from, roll away from, "
+        "try to get away from, evade"
     ),
 }
+TO_ALONE = {  # of whom the other one was just said to chase, or to flee
+    "towards": _verbs("follow, give chase, follow along"),
+    "away": _verbs("flee, run away, escape, back away, retreat, get away, run off, back off"),
+}
+NEITHER = ("neither moves", "nothing moves", "neither of them moves", "both stand still")
 EACH_OTHER = {
     "towards": _verbs(
         "move towards each other, approach each other, come together, meet, "
         "go towards each other, get closer to each other, move towards one another, "
         "move toward each other, come towards each other, come closer together, "
         "move closer to each other, approach one another, fly towards each other, "
-        "get closer together"
+        "get closer together, move together, run towards each other"
     ),
     "away": _verbs(
         "move away from each other, run away from each other, move apart, drift apart, go apart, "
         "separate, go away from each other, move away from one another, split up, "
-        "get farther apart, fly apart, move farther apart, go separate ways, part"
+        "get farther apart, fly apart, move farther apart, go separate ways, part, "
+        "move apart from each other, back away from each other, go in opposite directions"
     ),
 }
 BEFORE = {  # adverbs that may stand before the verb, then those that may not
@@ -280,9 +254,19 @@ CENTER = (
 OF_SCREEN = ("of the screen", "of the frame", "of the picture")  # after "on the left"
 MIDWAY = {"x": ("horizontally centred", "horizontally centered"), "y": ("at mid-height",)}
 DEPTHS = {
-    "behind": ("behind", "behind", "in back of", "half hidden behind", "partly behind"),
-    "front": ("in front of", "in front of", "closer to us than", "nearer to us than"),
+    "behind": (
+        *("behind", "behind", "behind", "behind", "in back of", "half hidden behind"),
+        *("partly behind", "at the back of", "further back than"),
+    ),
+    "front": (
+        *("in front of",) * 5,
+        "closer to us than",
+        "nearer to us than",
+        "further forward than",
+    ),
 }
+FAR = ("in the back", "in the background", "at the back")
+NEAR = ("in front", "in the foreground", "in the front")
 SIDES = {
     "left": _of("to the left of, on the left side of, left of, on the left of, just left of"),
     "right": _of("to the right of, on the right side of, right of, on the right of, just right of"),
@@ -321,7 +305,8 @@ CAMERAS = {  # the first two go without saying whose movement it is
 LINKS = {
     "fade": (
         *(("fade", "fades"), ("crossfade", "crossfades"), ("cross-fade", "cross-fades")),
-        *(("dissolve", "dissolves"), ("blend", "blends")),
+        *(("dissolve", "dissolves"), ("blend", "blends"), ("fade", "fades"), ("fade", "fades")),
+        *(("melt", "melts"), ("dissolve", "dissolves")),
     ),
     "wipe": (("wipe", "wipes"), ("wipe", "wipes"), ("swipe", "swipes")),
 }

@@ -165,6 +165,9 @@ def _take(draw: Draw, split: Split, looks: list[Look], i: int, takes: int) -> Ta
         # "the red circle" would be one of two: they only appear together, as twins do
         parts = parts[:1] if looks.count(looks[who[0]]) == 1 else parts
     between = {"depth": ANY, "side": ANY}
+    if len(parts) == 2 and not twins and draw.chance(0.12):  # two looks, one doing
+        a, b = parts
+        parts[1] = dataclasses.replace(b, motion=a.motion, then=a.then, speed=a.speed)
     if len(parts) == 2 and not twins:
         parts, between = _relate(draw, parts)
     tone, pattern = _background(draw, 0.55 if i == 0 else 0.3)
@@ -183,6 +186,8 @@ def _look(draw: Draw, kind: str, color: str, others: Sequence[Look]) -> Look:
     # Beside others, colours differ where both have one, else kinds: "the red one" is one of them.
     colors = {other.color for other in others}
     kinds = {other.kind for other in others}
+    if not {look.kind, ANY} & {*kinds, *colors} and look.kind != ANY and draw.chance(0.1):
+        return dataclasses.replace(look, color=others[0].color)
     if look.color in colors or look.color == ANY or ANY in colors:
         free = [k for k in KINDS if k not in kinds]
         kind = look.kind if look.kind in free else draw.pick(free)
@@ -216,6 +221,8 @@ def _relate(draw: Draw, parts: list[Part]) -> tuple[list[Part], dict[str, str]]:
     if draw.chance(0.22):
         n, way = int(draw.chance(0.3)), draw.pick((*TO, TO[0]))
         other = way if draw.chance(0.2) else "still" if draw.chance(0.6) else ANY
+        if draw.chance(0.15):  # one chases, the other flees
+            other = TO[1 - TO.index(way)]
         parts[n] = dataclasses.replace(parts[n], motion=way, x=ANY, y=ANY)
         parts[1 - n] = dataclasses.replace(
             parts[1 - n], motion=other, then="none", speed="normal", x=ANY, y=ANY
