@@ -180,6 +180,11 @@ def _look(draw: Draw, kind: str, color: str, others: Sequence[Look]) -> Look:
     look = Look(kind if draw.chance(0.94) else ANY, color if draw.chance(0.87) else ANY, size)
     if not others:
         return look
+    # One that is like the last but for its size: "the small one" and "the large one".
+    other = others[-1]
+    sizes = [s for s in SIZES if dataclasses.replace(other, size=s) not in others]
+    if ANY not in (other.kind, other.size) and sizes and draw.chance(0.12):
+        return dataclasses.replace(other, size=draw.pick(sizes))
     # Beside others, colours differ where both have one, else kinds: "the red one" is one of them.
     colors = {other.color for other in others}
     kinds = {other.kind for other in others}
@@ -216,6 +221,8 @@ def _relate(draw: Draw, parts: list[Part]) -> tuple[list[Part], dict[str, str]]:
     if draw.chance(0.22):
         n, way = int(draw.chance(0.3)), draw.pick((*TO, TO[0]))
         other = way if draw.chance(0.2) else "still" if draw.chance(0.6) else ANY
+        if draw.chance(0.2):  # one chases, the other flees
+            other = TO[1 - TO.index(way)]
         parts[n] = dataclasses.replace(parts[n], motion=way, x=ANY, y=ANY)
         parts[1 - n] = dataclasses.replace(
             parts[1 - n], motion=other, then="none", speed="normal", x=ANY, y=ANY
@@ -225,7 +232,17 @@ def _relate(draw: Draw, parts: list[Part]) -> tuple[list[Part], dict[str, str]]:
     elif draw.chance(0.3):
         between["side"] = draw.pick(VALUES["side"][1:])
         parts = [dataclasses.replace(part, x=ANY, y=ANY) for part in parts]
+    if between["depth"] != between["side"] and draw.chance(0.35):  # where it is, and no more
+        parts[0] = _idle(parts[0])
+        parts[1] = _idle(parts[1]) if draw.chance(0.5) else parts[1]
     return parts, between
+
+
+def _idle(part: Part) -> Part:
+    """The part without a motion, unless it goes to the other one."""
+    if part.motion in TO:
+        return part
+    return dataclasses.replace(part, motion=ANY, then="none", speed="normal")
 
 
 def _background(draw: Draw, share: float) -> tuple[str, str]:
