@@ -50,6 +50,10 @@ TOGETHER = {  # both to each other, or from each other
     "towards": ("互相 approach", "互相 approach 对方", "move closer 彼此", "互相 move closer"),
     "away": ("互相 move away", "互相 run away", "互相 move apart", "彼此 drift apart"),
 }
+THERE = {  # one to the other, or from it, which is not named
+    "towards": ("approach", "come closer", "chase", "过去 chase", "去 follow", "get closer"),
+    "away": ("run away", "move away", "escape", "flee", "back off", "就 run away", "retreat"),
+}
 GLUE = (  # what states nothing
     *(("然后", "then"), ("同时", "meanwhile"), ("背景", "background"), ("这时", "while")),
     *(("下一个镜头", "next shot"), ("视频", "video"), ("谢谢", "thanks"), ("之后", "after that")),

@@ -164,6 +164,11 @@ STEADY = {
     "zoom_in": ("越来越大", "逐渐变大", "越变越大", "渐渐变大", "不断变大", "越长越大"),
     "zoom_out": ("越来越小", "逐渐变小", "越变越小", "渐渐变小", "不断变小", "越缩越小"),
 }  # no speed beside
+COUNTED = {  # some rounds, some hops
+    "bounce": ("弹几下", "跳几下", "弹了几下", "蹦几下", "跳了几下", "蹦了三下", "跳两下"),
+    "orbit": ("转几圈", "绕几圈", "转了一圈", "绕了两圈", "转了几圈", "绕一圈", "转两圈"),
+}
+BRIEF = {"bounce": ("跳", "弹", "蹦", "跳动"), "orbit": ("转", "绕圈", "打转", "转圈")}
 THENS = {  # what differs in the second half
     "still": (
         *"停了 不动了 静止了 静止 停着不动 停止 停止移动 就此停下 不再动".split(),
@@ -188,6 +193,10 @@ TO_OTHER = {  # O is the other one
         *"远离O 躲开O 逃离O 避开O 朝远离O的方向移动 离O越来越远 从O身边离开 背离O移动".split(),
         *"离开O 逃开O 躲着O 从O旁边跑开 离O而去 躲避O".split(),
     ),
+}
+THERE = {  # where of two it is clear who is meant
+    "towards": ("追过去", "追上来", "凑过来", "靠过来", "迎上去", "冲过去", "追上去"),
+    "away": ("逃开", "躲开", "跑开", "退开", "闪开", "躲着逃开", "躲得远远的"),
 }
 MUTUAL = {
     "towards": (

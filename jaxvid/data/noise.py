@@ -7,7 +7,8 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 
-from jaxvid.data.chinese_mixed import CHINESE, ENGLISH, GLUE, TOGETHER, Words
+from jaxvid.data import chinese_words
+from jaxvid.data.chinese_mixed import CHINESE, ENGLISH, GLUE, THERE, TOGETHER, Words
 from jaxvid.data.pieces import Draw, Language, Piece
 from jaxvid.outline import TO, Outline, slots
 
@@ -47,6 +48,9 @@ def mix(
             if len(paths) > 1 and english and values <= {*TOGETHER}:
                 options[n] = TOGETHER[values.pop()]
                 continue
+            if english and piece.text in chinese_words.THERE.get(said[paths[0]], ()):
+                options[n] = THERE[said[paths[0]]]
+                continue
             if often[paths[0]] > 1 + (n in pairs) or (len(paths) > 1 and values & {*TO}):
                 continue  # in words that are apart, or "each other"
         if names == {"tone"} and piece.text[-1] in "里上下处天中":
@@ -60,7 +64,7 @@ def mix(
         elif english and names == {"x", "y"}:
             x, y = (said[path] for path in sorted(paths)[:: len(paths) - 1])
             middle = ("center", "middle of the screen")
-            options[n] = middle if x == y else (f"{y} {x}", f"{y} {x} corner")
+            options[n] = middle if x == y else (f"{y} {x}", f"{y} {x} corner", f"{y} {x} 角落")
     found = [n for n, others in options.items() if others]
     for n in [n for n in found if draw.chance(share)] or found[:1]:
         before, word, rest = mixed[n - 1].text if n else "", draw.pick(options[n]), ""
