@@ -149,7 +149,7 @@ def two(story: _Story, i: int) -> list[Piece]:
     if related:
         if idle and story.new(i, (1,)) and not story.placed(i, (0,)) and b.motion not in TO:
             forms = BESIDE if story.static(i, (1,)) else BESIDE_MOVES
-            return some(story, forms, i) if free(story, 0.5) else []
+            return some(story, forms, i) if free(story, 0.65) else []
         if take.side == ANY and free(story, 0.25):
             return _then_acts(story, i, some(story, HIDES, i))
         if same and bare and not idle and free(story, 0.45):
@@ -161,7 +161,7 @@ def two(story: _Story, i: int) -> list[Piece]:
     if (a.motion, a.then, a.speed) == ("orbit", "none", "normal") and b.motion not in TO:
         return some(story, AROUND, i) if free(story, 0.4) else []
     loose = not (same or idle or story.static(i, (1,)) or a.motion in TO)
-    return some(story, TOPIC, i) if loose and free(story, 0.12) else []
+    return some(story, TOPIC, i) if loose and free(story, 0.2) else []
 
 
 def _then_acts(story: _Story, i: int, said: list[Piece]) -> list[Piece]:
@@ -207,7 +207,7 @@ def one(story: _Story, i: int, ks: Parts) -> list[Piece]:
         left = i > 0 and len(met[-1]) > 1 and part.who in met[-1]
         again = any(part.who in who for who in met)  # not only just now, as what follows
         return some(story, LEFT if left else KNOWN, i, ks) if again and free(story, 0.4) else []
-    short = alone and story.new(i, ks) and free(story, 0.25)
+    short = alone and story.new(i, ks) and free(story, 0.35)
     return some(story, ("NPV",), i, ks) if short else []
 
 

@@ -140,7 +140,7 @@ class Cast:
         """The first mention; ``bare`` may go without a measure word, ``before`` are modifiers."""
         count, may_be = self.count(ns)
         described = any(self.word(ns[0], slot) for slot in ATTRIBUTES)
-        bare = described and len(ns) == 1 and not may_be and self.draw.chance(0.5 if bare else 0.15)
+        bare = described and len(ns) == 1 and not may_be and self.draw.chance(0.6 if bare else 0.2)
         out = [] if bare else [Piece(count)]
         if self.idle and self.draw.chance(0.05):
             out.append(Piece(self.draw.pick(w.IDLE)))
