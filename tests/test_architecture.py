@@ -144,7 +144,7 @@ def test_package_budget() -> None:
     words = [path for path in FILES if path.name.startswith(("english", "chinese"))]
     code = [path for path in FILES if path not in words]
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in code) <= 22_000
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in words) <= 3_900
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in words) <= 4_000
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -13,12 +13,14 @@ Capitals speak of the first part of a shot (in a group, of both), small letters 
     G on the background   B what the background is   I clause with the background in it
     O new noun of a kind alone, its colour and size left for later
     K the camera   W what the parts do   S the whole shot   C transition   Y ordinal of the shot
+and Greek letters, of which ``chinese_acts`` tells.
 """
 
 import functools
 import re
 from collections.abc import Callable
 
+from jaxvid.data import chinese_acts as acts
 from jaxvid.data import chinese_forms as f
 from jaxvid.data import chinese_words as w
 from jaxvid.data.chinese_nouns import Cast, backdrop, on_ground, sides
@@ -27,6 +29,7 @@ from jaxvid.outline import ANY, DEFAULTS, TO, Outline, Part
 from jaxvid.script import DIRECTIONS
 
 WORDS = w.WORDS
+LETTER = re.compile("[A-Za-zΑ-Ωα-ω]")
 Parts = tuple[int, ...]  # indices of parts of a take: one of them, or both in a group
 
 
@@ -45,7 +48,7 @@ def pieces(
 @functools.cache
 def _split(form: str) -> tuple[str, ...]:
     """A form as single letters and runs of glue."""
-    return tuple(re.findall("[A-Za-z]|[^A-Za-z]+", form))
+    return tuple(re.findall(f"{LETTER.pattern}|[^{LETTER.pattern[1:]}+", form))
 
 
 class _Story:
@@ -59,7 +62,8 @@ class _Story:
         self.waiting = False  # the background, for a place in the clause
         self.marks = str.maketrans(dict(zip(",.:;", draw.pick(w.MARKS), strict=True)))
         self.leaves = False  # "from" a place was said: the next way is no "from ... to"
-        self.digits = draw.chance(0.3)
+        self.doing = False  # "just now" was said
+        self.stands = False  # of the second part it was said before its noun that it stands still
 
     def fill(self, form: str, i: int, ks: Parts = (0,)) -> list[Piece]:
         """A form of take ``i`` said."""
@@ -82,8 +86,10 @@ class _Story:
         many = len(self.takes) > 1
         numbered = many and self.draw.chance(0.3)
         self.shot = self.draw.pick(w.LABELS if numbered else w.SHOTS)
+        self.names, self.colon = acts.numbers(self, numbered)
         stop = self.draw.pick("..,;")
-        out = self.fill("Y:S", 0) if numbered else self.one(f.FIRST if many else ("S",), 0)
+        start = ("Y" + self.colon + "S",) if numbered else acts.start(self) if many else ("S",)
+        out = [*acts.heading(self, numbered), *self.one(start, 0)]
         for i in range(1, len(self.takes)):
             self.cast.cut(alone=len(self.takes[i - 1].parts) == 1)
             forms = self.turn(i, numbered)
@@ -99,13 +105,14 @@ class _Story:
         """Forms that lead to take ``i``."""
         cut = self.takes[i - 1].link == "cut"
         if numbered:
-            return ("Y:S",) if cut else ("CY:S",)
+            form = "Y" + self.colon + "S"
+            return (form,) if cut else (self.draw.pick(("C", "C", "c.", "c,")) + form,)
         if not self.static(i, (0,)):
             if cut and self.new(i, (0,)) and self.draw.chance(0.45):
                 return f.NEXT
             if self.draw.chance(0.4):
                 return f.SUBJECT
-        return f.CUT if cut else f.SHIFT
+        return acts.turn(self, i, cut=cut)
 
     def asked(self, out: list[Piece]) -> list[Piece]:
         """Often the same as a request, or with an idle tail."""
@@ -127,7 +134,7 @@ class _Story:
         return [Piece(self.draw.pick(words[link]), slots)]
 
     def ordinal(self, i: int, ks: Parts) -> list[Piece]:
-        return [Piece(self.shot.format(i + 1 if self.digits else w.NUMBERS[i]))]
+        return [Piece(self.shot.format(self.names[i]))]
 
     def take(self, i: int, ks: Parts) -> list[Piece]:
         """All of a shot."""
@@ -165,6 +172,9 @@ class _Story:
         if len(parts) == 1:
             return self.clause(i, ks)
         first, second = parts
+        free = acts.two(self, i)
+        if free:
+            return free
         fresh = self.new(i, (0,)) and self.new(i, (1,))
         alike = fresh and self.cast.looks[first.who] == self.cast.looks[second.who]
         if self.related(i) or first.motion in TO:
@@ -206,6 +216,9 @@ class _Story:
     def clause(self, i: int, ks: Parts) -> list[Piece]:
         if self.seen(i):
             return self.one(f.PICTURE if ks == (0,) else ("NV",), i, ks)
+        free = acts.one(self, i, ks)
+        if free:
+            return free
         idle = self.static(i, ks)
         if self.placed(i, ks) and not idle and self.draw.chance(0.25):
             return self.one(f.PLACED, i, ks)
@@ -221,7 +234,8 @@ class _Story:
         return [piece for clause in out for piece in (self.glue(","), *clause)]
 
     def rest(self, i: int, ks: Parts) -> list[Piece]:
-        said = self.placed(i, ks) or not self.static(i, ks)
+        stands, self.stands = self.stands, False
+        said = self.placed(i, ks) or not (stands or self.static(i, ks))
         return self.fill(",npv", i) if said else []
 
     def part(self, i: int, ks: Parts) -> Part:
@@ -276,25 +290,6 @@ class _Story:
     def related(self, i: int) -> bool:
         return (self.takes[i].depth, self.takes[i].side) != (ANY, ANY)
 
-    def position(self, i: int, ks: Parts) -> list[Piece]:
-        """Depth and side of a part, relative to the other one."""
-        if not self.related(i):
-            return []
-        take, k = self.takes[i], ks[0]
-        side, depth = take.side, take.depth
-        if k:
-            side, depth = w.OPPOSITE[side], w.OPPOSITE[depth]
-        slots = [f"takes/{i}/{s}" for s, v in (("depth", depth), ("side", side)) if v != ANY]
-        head = "在"
-        if side == ANY:
-            text = self.draw.pick(w.DEPTHS[depth])
-            head = self.draw.pick(("在", "在", "躲在" if depth == "behind" else "挡在"))
-        else:
-            text = self.draw.pick(w.SIDES[side]) if depth == ANY else w.CORNERS[side, depth]
-        out = [self.glue(",")] if self.placed(i, ks) else []
-        other = self.cast.object(take.parts[1 - k].who)
-        return [*out, Piece(head), *other, Piece(text, tuple(slots))]
-
     # What they do.
 
     def verb(self, i: int, ks: Parts) -> list[Piece]:
@@ -304,6 +299,9 @@ class _Story:
             then = part.then != "none"
             if (part.motion, part.then, part.speed) == (ANY, "gone", "normal"):
                 return self.one(f.VANISH, i, ks)
+            brief = part.motion in w.COUNTED and part.speed == "normal"
+            if then and brief and acts.free(self, 0.3):
+                return self.fill(self.draw.pick(acts.COUNTS), i, ks)
             return self.one(f.THEN, i, ks) if then else self.first(i, ks)
         alone = len(self.takes[i].parts) == 1 or self.related(i) or self.placed(i, ks)
         return [] if alone else [Piece(self.draw.pick(w.MOVES))]
@@ -311,11 +309,11 @@ class _Story:
     def first(self, i: int, ks: Parts, *, before: bool = False) -> list[Piece]:
         """The motion with its speed; ``before`` a noun the speed comes first."""
         part = self.part(i, ks)
-        out = self.act(i, ks, part.motion, "motion")
+        out = acts.act(self, i, ks, part.motion, "motion", before=before)
         if part.speed == "normal":
-            return out
+            return out if before else acts.always(self, i, ks, out)
         paths = self.paths(i, ks, "speed")
-        free = not before and part.then == "none" and part.motion not in TO
+        free = not before and part.then == "none" and len(ks) == 1
         if free and self.draw.chance(0.15):
             return [*out, self.glue(","), Piece(self.draw.pick(w.PACES[part.speed]), paths)]
         adverb = Piece(self.draw.pick(w.SPEEDS[part.speed]), paths)
@@ -323,33 +321,14 @@ class _Story:
             return [out[0], adverb, out[1]]  # to the right, slowly, moving
         return [adverb, *out]
 
-    def act(self, i: int, ks: Parts, motion: str, slot: str) -> list[Piece]:
-        """The words of a motion; a way and its verb are two pieces."""
-        paths, pick, part = self.paths(i, ks, slot), self.draw.pick, self.part(i, ks)
-        if motion == ANY:
-            return [Piece(pick(w.WAKES if self.seen(i) else w.MOVES))]
-        if motion in TO and len(ks) > 1:
-            return [Piece(pick(w.MUTUAL[motion]), paths)]
-        if motion in TO:
-            head, _, tail = pick(w.TO_OTHER[motion]).partition("O")
-            other = self.cast.object(self.takes[i].parts[1 - ks[0]].who)
-            return [Piece(head, paths), *other, *[Piece(tail, paths)] * bool(tail)]
-        leaves, self.leaves = self.leaves, False
-        if motion in DIRECTIONS and (leaves or self.draw.chance(0.75)):
-            return [Piece(pick(w.TO_WAY) + pick(w.WAYS[motion]), paths), Piece(pick(w.GO), paths)]
-        if slot == "then" and motion in w.THENS:
-            return [Piece(pick(w.THENS[motion]), paths)]
-        if motion in w.STEADY and part.speed == "normal" and self.draw.chance(0.4):
-            return [Piece(pick(w.STEADY[motion]), paths)]
-        return [Piece(pick(w.ACTS[motion]), paths)]
-
     def later(self, i: int, ks: Parts) -> list[Piece]:
-        return self.act(i, ks, self.part(i, ks).then, "then")
+        return acts.act(self, i, ks, self.part(i, ks).then, "then")
 
     def just_now(self, i: int, ks: Parts) -> list[Piece]:
         part = self.part(i, ks)
         fits = part.then == "none" and part.motion in (*DIRECTIONS, "bounce", "orbit")
-        return [Piece(self.draw.pick(("正在", "在")))] if fits else []
+        self.doing = fits
+        return [Piece(self.draw.pick(("正在", "正在", "在", "在", "正", "在那儿")))] if fits else []
 
     def together(self, i: int, ks: Parts) -> list[Piece]:
         mutual = self.takes[i].parts[0].motion in TO
@@ -387,9 +366,9 @@ LETTERS: dict[str, Callable[[_Story, int, Parts], list[Piece]]] = {
     "F": _Story.first,
     "T": _Story.later,
     "X": _Story.clause,
-    "R": _Story.position,
+    "R": acts.position,
     "Q": _Story.rest,
-    "G": lambda story, i, ks: on_ground(story.takes[i], i, story.draw),
+    "G": lambda story, i, ks: on_ground(story.takes[i], i, story.draw, at=story.draw.chance(0.7)),
     "B": lambda story, i, ks: backdrop(story.takes[i], i, story.draw),
     "I": _Story.inside,
     "K": _Story.camera,
@@ -397,4 +376,5 @@ LETTERS: dict[str, Callable[[_Story, int, Parts], list[Piece]]] = {
     "S": _Story.take,
     "C": _Story.link,
     "Y": _Story.ordinal,
+    **acts.LETTERS,
 }

@@ -60,7 +60,7 @@ class Cast:
         """A look beside the subject: 它 if the last clause was about it, or it was just said."""
         again, self.beside = n == self.beside, n
         if n >= self.named:
-            return self.new((n,))
+            return self.new((n,), bare=True)
         if again or (n == self.before and self.draw.chance(0.6)):
             return self.named_by((n,), [Piece("它")])
         return self.refer(n)
@@ -70,8 +70,12 @@ class Cast:
         if max(a, b) < self.named == 2 and self.draw.chance(0.4):
             they = Piece(self.draw.pick(("它们", "它们俩", "这两个图形")))
             return self.named_by((a, b), [they])
-        first = self.subject(a, bare=False)
-        out = [*first, Piece(self.draw.pick("和和与跟")), *self.subject(b, bare=False)]
+        bare = self.draw.chance(0.5)
+        first, second = (
+            self.new((n,), bare=bare) if n >= self.named else self.refer(n) for n in (a, b)
+        )
+        joins = "和和和与跟、"
+        out = [*first, Piece(self.draw.pick(joins)), *second]
         self.it = self.acting = None
         return out
 
@@ -135,8 +139,8 @@ class Cast:
     def new(self, ns: Looks, *, bare: bool = False, before: tuple[Piece, ...] = ()) -> list[Piece]:
         """The first mention; ``bare`` may go without a measure word, ``before`` are modifiers."""
         count, may_be = self.count(ns)
-        described = bool(self.word(ns[0], "color") or self.word(ns[0], "size"))
-        bare = bare and described and not may_be and self.draw.chance(0.35)
+        described = any(self.word(ns[0], slot) for slot in ATTRIBUTES)
+        bare = described and len(ns) == 1 and not may_be and self.draw.chance(0.6 if bare else 0.2)
         out = [] if bare else [Piece(count)]
         if self.idle and self.draw.chance(0.05):
             out.append(Piece(self.draw.pick(w.IDLE)))
@@ -198,9 +202,9 @@ class Cast:
         draw, says = self.draw, n < self.seen
         if "kind" in names:
             out = self.phrase((n,), names, says=says)
-            if len(out) > 1 and draw.chance(0.4):
+            if draw.chance(0.45):
                 return out
-            that = draw.pick(("这", "那")) + self.measure(n)
+            that = draw.pick(("这", "这", "那", "那", "同一", "刚才那")) + self.measure(n)
             return [Piece(draw.pick(("图中的", "图里的", that)) if says else that), *out]
         paths = self.paths((n,), names[0]) if says else ()
         if names == ("size",):
@@ -245,20 +249,27 @@ def ground(take: Take, i: int, draw: Draw) -> list[Piece]:
     return out
 
 
-def on_ground(take: Take, i: int, draw: Draw) -> list[Piece]:
+def on_ground(take: Take, i: int, draw: Draw, *, at: bool = True) -> list[Piece]:
     """Where: "on a dark grid"."""
     if take.pattern == ANY and draw.chance(0.2):
         return [Piece(draw.pick(w.AMID[take.tone]), (f"takes/{i}/tone",))]
     out = ground(take, i, draw)
     bare = take.pattern == "grid" and draw.chance(0.4)
-    return [Piece("在"), *out, Piece("上" if bare else draw.pick(w.UPON))]
+    return [*[Piece("在")] * at, *out, Piece("上" if bare else draw.pick(w.UPON))]
 
 
 def backdrop(take: Take, i: int, draw: Draw) -> list[Piece]:
     """A clause: "the background is a dark grid", or becomes one."""
     out = ground(take, i, draw)
+    if take.pattern == ANY and draw.chance(0.25):
+        around, text = draw.pick(w.AROUND[take.tone])
+        return [*[Piece(around)] * bool(around), Piece(text, (f"takes/{i}/tone",))]
     if out[-1].text[-1] == "的" or draw.chance(0.35):
-        return [*[Piece("换成")] * (i > 0), *out, Piece("背景")]
+        return [
+            *[Piece("换成")] * (i > 0),
+            *out,
+            Piece(draw.pick(("背景", "背景", "背景", "底", "底色"))),
+        ]
     if take.pattern == "noise":
         out.append(Piece("图案"))
     return [Piece(draw.pick(w.BECOMES if i else w.IS)), *out]

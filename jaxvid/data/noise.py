@@ -7,7 +7,8 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 
-from jaxvid.data.chinese_mixed import CHINESE, ENGLISH, GLUE, Words
+from jaxvid.data import chinese_words
+from jaxvid.data.chinese_mixed import CHINESE, ENGLISH, GLUE, THERE, TOGETHER, Words
 from jaxvid.data.pieces import Draw, Language, Piece
 from jaxvid.outline import TO, Outline, slots
 
@@ -44,6 +45,12 @@ def mix(
         if names & {"motion", "then"}:
             if piece.slots == (pieces[n + 1].slots if n + 1 < len(pieces) else ()):
                 pairs.add(n)
+            if len(paths) > 1 and english and values <= {*TOGETHER}:
+                options[n] = TOGETHER[values.pop()]
+                continue
+            if english and piece.text in chinese_words.THERE.get(said[paths[0]], ()):
+                options[n] = THERE[said[paths[0]]]
+                continue
             if often[paths[0]] > 1 + (n in pairs) or (len(paths) > 1 and values & {*TO}):
                 continue  # in words that are apart, or "each other"
         if names == {"tone"} and piece.text[-1] in "里上下处天中":
@@ -52,10 +59,12 @@ def mix(
             (name,), (value,) = names, values
             others = words.get(name, {}).get(value, ())
             options[n] = tuple(o for o in others if " " in o or n not in pairs)
+            if english and name == "link" and piece.text[-1] == "到":
+                options[n] += tuple(f"{o} 到" for o in others if not o.endswith(" to"))
         elif english and names == {"x", "y"}:
             x, y = (said[path] for path in sorted(paths)[:: len(paths) - 1])
             middle = ("center", "middle of the screen")
-            options[n] = middle if x == y else (f"{y} {x}", f"{y} {x} corner")
+            options[n] = middle if x == y else (f"{y} {x}", f"{y} {x} corner", f"{y} {x} 角落")
     found = [n for n, others in options.items() if others]
     for n in [n for n in found if draw.chance(share)] or found[:1]:
         before, word, rest = mixed[n - 1].text if n else "", draw.pick(options[n]), ""
@@ -64,7 +73,7 @@ def mix(
             mixed[n + 1] = dataclasses.replace(mixed[n + 1], text=f" {rest}{gap}")
         text = _swap(mixed[n].text, word, before, gap)
         mixed[n] = dataclasses.replace(mixed[n], text=text.rstrip() if rest else text)
-    glue = draw.chance(0.3)
+    glue = draw.chance(0.4)
     return [_glued(piece, english) if glue and not piece.slots else piece for piece in mixed]
 
 

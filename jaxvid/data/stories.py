@@ -180,9 +180,14 @@ def _take(draw: Draw, split: Split, looks: list[Look], i: int, takes: int) -> Ta
 def _look(draw: Draw, kind: str, color: str, others: Sequence[Look]) -> Look:
     """Mostly kind and colour; always something that no other look has."""
     size = draw.pick(SIZES) if draw.chance(0.45) else ANY
-    look = Look(kind if draw.chance(0.94) else ANY, color if draw.chance(0.87) else ANY, size)
+    look = Look(kind if draw.chance(0.94) else ANY, color if draw.chance(0.84) else ANY, size)
     if not others:
         return look
+    # One that is like the last but for its size: "the small one" and "the large one".
+    other = others[-1]
+    sizes = [s for s in SIZES if dataclasses.replace(other, size=s) not in others]
+    if ANY not in (other.kind, other.size) and sizes and draw.chance(0.15):
+        return dataclasses.replace(other, size=draw.pick(sizes))
     # Beside others, colours differ where both have one, else kinds: "the red one" is one of them.
     colors = {other.color for other in others}
     kinds = {other.kind for other in others}
@@ -192,8 +197,8 @@ def _look(draw: Draw, kind: str, color: str, others: Sequence[Look]) -> Look:
         free = [k for k in KINDS if k not in kinds]
         kind = look.kind if look.kind in free else draw.pick(free)
         color = draw.pick([c for c in COLORS if c not in colors])
-        return Look(kind, ANY if ANY not in kinds and draw.chance(0.2) else color, size)
-    return look
+        return Look(kind, ANY if ANY not in kinds and draw.chance(0.35) else color, size)
+    return dataclasses.replace(look, kind=other.kind) if draw.chance(0.12) else look
 
 
 def _part(draw: Draw, who: int, motion: str, takes: int) -> Part:
@@ -207,7 +212,7 @@ def _part(draw: Draw, who: int, motion: str, takes: int) -> Part:
     if motion not in (ANY, "still") and draw.chance(0.16):
         speed = draw.pick(("slow", "fast"))
     x = y = ANY
-    if draw.chance(0.14):
+    if draw.chance(0.3 if motion == "still" else 0.14):
         x = draw.pick((ANY, "left", "center", "right"))
         y = draw.pick((ANY, "top", "center", "bottom"))
         if "center" in (x, y):  # the middle is one place
@@ -218,10 +223,10 @@ def _part(draw: Draw, who: int, motion: str, takes: int) -> Part:
 def _relate(draw: Draw, parts: list[Part]) -> tuple[list[Part], dict[str, str]]:
     """Relations between two parts, often none."""
     between = {"depth": ANY, "side": ANY}
-    if draw.chance(0.22):
+    if draw.chance(0.26):
         n, way = int(draw.chance(0.3)), draw.pick((*TO, TO[0]))
         other = way if draw.chance(0.2) else "still" if draw.chance(0.6) else ANY
-        if draw.chance(0.15):  # one chases, the other flees
+        if draw.chance(0.25):  # one chases, the other flees
             other = TO[1 - TO.index(way)]
         parts[n] = dataclasses.replace(parts[n], motion=way, x=ANY, y=ANY)
         parts[1 - n] = dataclasses.replace(
@@ -232,7 +237,17 @@ def _relate(draw: Draw, parts: list[Part]) -> tuple[list[Part], dict[str, str]]:
     elif draw.chance(0.3):
         between["side"] = draw.pick(VALUES["side"][1:])
         parts = [dataclasses.replace(part, x=ANY, y=ANY) for part in parts]
+    if between["depth"] != between["side"] and draw.chance(0.45):  # where it is, and no more
+        parts[0] = _idle(parts[0])
+        parts[1] = _idle(parts[1]) if draw.chance(0.5) else parts[1]
     return parts, between
+
+
+def _idle(part: Part) -> Part:
+    """The part without a motion, unless it goes to the other one."""
+    if part.motion in TO:
+        return part
+    return dataclasses.replace(part, motion=ANY, then="none", speed="normal")
 
 
 def _background(draw: Draw, share: float) -> tuple[str, str]:
