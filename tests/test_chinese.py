@@ -41,7 +41,7 @@ class Recorder(Draw):
 
 
 class FirstWord(Draw):
-    """A draw of any form, always in the same words."""
+    """A draw of any form; what is no form is always said in the same words."""
 
     def pick(self, options):
         forms = [o for o in options if isinstance(o, str) and chinese.LETTER.search(o)]
