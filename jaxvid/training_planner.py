@@ -27,6 +27,7 @@ from jaxvid.typing import HostBatch, Params, UserError
 
 SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
 KINDS: tuple[Kind, ...] = ("short", "pictured", "long", "pictured", "long")  # of batches, by turns
+LATER: tuple[Kind, ...] = ("short", "long", "pictured", "short", "long")  # once pictures are known
 
 
 def build_planner(run: PlannerRun) -> tuple[Planner, PlannerState]:
@@ -101,7 +102,7 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
         config=run.train,
         phases=[loop.Phase(step, run.train.steps)],
         state=state,
-        batches=functools.partial(prompt_batches, run),
+        batches=functools.partial(prompt_batches, run, kinds=LATER if run.base else KINDS),
     )
 
 

@@ -18,6 +18,7 @@ from jaxvid.config import (
     PrecisionConfig,
     TrainConfig,
 )
+from jaxvid.data import tokenizer
 from jaxvid.data.prompts import Example, PromptSource, collate
 from jaxvid.io.checkpoint import tree_digest
 from jaxvid.lint import lint
@@ -103,6 +104,18 @@ def test_the_pointers_are_distributions_over_the_text_and_over_the_picture(batch
     there = np.asarray(batch["text"]).reshape(B, -1, STRIDE).any(-1)
     assert (weights[np.broadcast_to(~there[:, None], weights.shape)] == 0).all()
     assert (weights[np.broadcast_to(there[:, None], weights.shape)] > 0).all()
+
+
+def test_a_shouted_prompt_is_read_as_a_spoken_one(params):
+    """Every letter, and no other byte: the signs beside them, digits and Chinese stay apart."""
+    said = "the quick brown fox jumps over a lazy dog @[ 08 红色的星形 É"
+    other = [said.replace(*pair) for pair in ("@`", "[{", "08", "红蓝")]
+    texts = [said, said.upper(), *other]
+    text = jnp.asarray(np.stack([tokenizer.encode(t, L) for t in texts]))
+    image = jnp.zeros((len(texts), 0, 0, 3), jnp.uint8)
+    spoken, shouted, *others = read({"params": params}, text, image).text.keys_BMD
+    np.testing.assert_array_equal(spoken, shouted)
+    assert all(np.abs(spoken - other).max() > 0.01 for other in others)
 
 
 def test_cached_decoding_equals_teacher_forcing(params):
@@ -318,7 +331,7 @@ def test_kinds_of_stories_take_turns_also_after_a_stop():
     for batch, kind in zip(batches, training_planner.KINDS * 2, strict=True):
         sizes = [batch[name].shape[1] for name in ("text", "tokens", "image")]
         assert tuple(sizes) == shapes[kind]
-    assert set(training_planner.KINDS) == shapes.keys()
+    assert set(training_planner.KINDS) == set(training_planner.LATER) == shapes.keys()
     for start in (1, 6):
         again = next(training_planner.prompt_batches(run, start, 0))
         assert all(np.array_equal(again[name], batches[start][name]) for name in again)
@@ -358,6 +371,27 @@ def test_a_training_begins_with_given_weights() -> None:
     other = dataclasses.replace(run, planner=PlannerConfig(width=16))
     with pytest.raises(UserError, match="take those, or leave base out"):
         training_planner._based(other)
+
+
+@pytest.mark.parametrize("base", ["", "shipped"])
+def test_weights_that_read_pictures_go_on_with_fewer(base, tmp_path, monkeypatch):
+    """The second of five batches is pictured for new weights, the third for those."""
+    shown = []
+
+    def look(*_, batches, **__):
+        for step in range(1, 3):
+            stream = batches(step, 0)
+            shown.append(bool(next(stream)["image"].size))
+            stream.close()
+        raise InterruptedError
+
+    monkeypatch.setattr(training_planner.loop, "run", look)
+    _, _, shipped = training_planner.read_planner(training_planner.SHIPPED)
+    data = dataclasses.replace(shipped.data, workers=0, threads=1)
+    run = dataclasses.replace(shipped, base=base, data=data, train=TrainConfig(batch_size=8))
+    with pytest.raises(InterruptedError):
+        training_planner.train_planner(run, tmp_path / "planner")
+    assert shown == ([True, False] if not base else [False, True])
 
 
 def test_a_run_of_stories_is_trained_and_loaded(tmp_path, monkeypatch):

@@ -86,7 +86,8 @@ class PromptEncoder(nn.Module):
     The first L / 4 places are those of the text, the last I = GRIDS² those of the picture; there
     are none of it where no example of the batch has one (an image without pixels). Two
     strided convolutions see 13 bytes (a word, four Chinese characters), a third joins the words of
-    a phrase, attention the rest. L must be divisible by 4 and at most ``text_length``.
+    a phrase, attention the rest. Capitals are read as small letters: a shouted prompt is the same
+    prompt. L must be divisible by 4 and at most ``text_length``.
     """
 
     width: int
@@ -98,7 +99,8 @@ class PromptEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, text_BL: jax.Array, image_BHWC: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x = nn.Embed(BYTES, self.byte_width, embedding_init=normal(1.0), name="embed")(text_BL)
+        embed = nn.Embed(BYTES, self.byte_width, embedding_init=normal(1.0), name="embed")
+        x = embed(_small(text_BL))
         x = x * (text_BL > 0)[..., None]
         x = nn.gelu(nn.Conv(self.width, (5,), strides=2, name="conv0")(x))
         x = x * _any_text(text_BL, STRIDE // 2)[..., None]
@@ -148,6 +150,12 @@ class Picture(nn.Module):
         x = x + self.param("place", normal(0.5), x.shape[1:])
         there_BI = jnp.broadcast_to(there_B[:, None], x.shape[:2])
         return x * there_BI[..., None], there_BI
+
+
+def _small(text_BL: jax.Array) -> jax.Array:
+    """Ids (a byte plus 1; 0 is padding) with A to Z as a to z; all other bytes as they are."""
+    capital_BL = (text_BL > ord("A")) & (text_BL <= ord("Z") + 1)
+    return text_BL + (ord("a") - ord("A")) * capital_BL
 
 
 def _any_text(text_BL: jax.Array, stride: int) -> jax.Array:
