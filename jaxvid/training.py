@@ -28,6 +28,7 @@ from jaxvid.io.weights import check_weights, read_weights
 from jaxvid.models.discriminator import Critics, Posterior
 from jaxvid.models.generator import Generator
 from jaxvid.models.policy import Policy
+from jaxvid.ops import machine
 from jaxvid.optim import make_optimizer
 from jaxvid.parallel import (
     check_batch_size,
@@ -63,6 +64,12 @@ def open_run(folder: pathlib.Path, run: Any) -> None:
     cluster.agree("configuration", configs.to_json(run))
     cluster.on_first(lambda: _make_folder(folder, run))
     cluster.check_shared(folder / "config.json")
+
+
+def say_precision(dtype: str) -> None:
+    """Says so where bfloat16 costs time instead of saving it."""
+    if dtype == "bfloat16" and jax.default_backend() == "cpu" and not machine.rounds():
+        say("this CPU has no instructions for bfloat16: --compute.dtype float32 is faster here")
 
 
 def _make_folder(folder: pathlib.Path, run: Any) -> None:
@@ -220,6 +227,7 @@ def train_gan(run: GanRun, folder: pathlib.Path, *, source: Source | None = None
     shown = Batches(held_out, batch_size=SAMPLES, seed=0, text_length=run.data.text_length)[0]
     nets, init = prepare_gan(run, shown)
     open_run(folder, run)
+    say_precision(run.compute.dtype)
     return loop.run(
         "gan",
         folder,

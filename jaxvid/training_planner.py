@@ -22,7 +22,7 @@ from jaxvid.optim import make_optimizer
 from jaxvid.parallel import CompiledStep, check_batch_size, compile_step, make_mesh
 from jaxvid.state import PlannerState, init_planner
 from jaxvid.steps.planner import make_planner_step
-from jaxvid.training import check_run, open_run, read_run
+from jaxvid.training import check_run, open_run, read_run, say_precision
 from jaxvid.typing import HostBatch, Params, UserError
 
 SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
@@ -96,6 +96,7 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
     state = _based(run) if run.base else loop.Drawn(init, run.train.seed)
     step = planner_step(run, planner)
     open_run(folder, run)
+    say_precision(run.compute.dtype)
     return loop.run(
         "planner",
         folder,

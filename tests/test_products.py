@@ -4,9 +4,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 
+from jaxvid.ops import machine
 from jaxvid.ops.products import LOW, low_dot_general
+from jaxvid.training import say_precision
 
 
 def rounded(x):
@@ -27,3 +30,21 @@ def test_a_layer_and_its_gradients_are_those_of_the_rounded_factors():
     asked = np.einsum("abk,abn->kn", rounded(x), rounded(grad))
     assert_allclose(of_kernel, asked, atol=1e-5)
     assert np.abs(got - x @ kernel).max() > 1e-4  # they are rounded
+
+
+@pytest.mark.parametrize(
+    "features, dtype, said",
+    [
+        ({"avx512bf16": False, "amx-bf16": False}, "bfloat16", True),
+        ({"avx512bf16": False, "amx-bf16": False}, "float32", False),
+        ({"avx512bf16": True, "amx-bf16": False}, "bfloat16", False),
+        ({"bf16": False}, "bfloat16", True),
+        ({}, "bfloat16", False),  # nobody can tell
+    ],
+)
+def test_a_cpu_that_cannot_round_is_named(features, dtype, said, monkeypatch, capsys):
+    monkeypatch.setattr(machine.binding, "get_host_cpu_features", lambda: features)
+    machine.rounds.cache_clear()
+    say_precision(dtype)
+    machine.rounds.cache_clear()
+    assert ("--compute.dtype float32" in capsys.readouterr().out) is said

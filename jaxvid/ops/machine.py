@@ -56,6 +56,14 @@ def wide() -> bool:
     return bool(binding.get_host_cpu_features().get("avx512f", False))
 
 
+@functools.cache
+def rounds() -> bool:
+    """Whether this CPU multiplies bfloat16 itself, or nobody can tell."""
+    features = binding.get_host_cpu_features() if ir is not None else {}
+    known = [features[name] for name in ("avx512bf16", "amx-bf16", "bf16") if name in features]
+    return any(known) or not known
+
+
 class Program:
     """Functions that are compiled together; ``lanes`` floats make a vector."""
 
