@@ -38,7 +38,7 @@ class Oracle(Screenwriter):
         outline = self.other or asked.outline
         spans = [scripts.Span(s.slot, s.start, s.end) for s in asked.wording.spans]
         script = dataclasses.replace(stage(outline, seed), prompt=prompt)
-        return Draft(prompt, outline, script, () if self.other else tuple(spans), 0.0)
+        return Draft(prompt, outline, script, () if self.other else tuple(spans), 0.0, ())
 
 
 def evaluated(oracle: Oracle, monkeypatch: pytest.MonkeyPatch, prompts: int = 24) -> dict:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import pathlib
 import shutil
 
@@ -15,7 +16,7 @@ from jaxvid.io.weights import read_weights, write_weights
 from jaxvid.lint import lint
 from jaxvid.models.planner import Planner
 from jaxvid.outline import ANY, Look, Outline, Part, Take, stated
-from jaxvid.screenwriter import Screenwriter, point
+from jaxvid.screenwriter import DOUBT, Screenwriter, doubts, point
 from jaxvid.script import from_json, to_json
 from jaxvid.staging import script_paths
 from jaxvid.typing import UserError
@@ -156,6 +157,34 @@ def test_every_slot_has_its_own_span() -> None:
         "takes/0/who/0": "goes",
         "looks/0/kind": "circle", "looks/0/color": "a red", "takes/0/parts/0/motion": "right",
     }  # fmt: skip
+
+
+def test_what_is_in_doubt_is_named_the_least_likely_first() -> None:
+    takes = (Take((Part(0, "right"),)), Take((Part(0, "up"), Part(1))))
+    outline = Outline((Look("circle", "red"), Look("star")), takes)
+    p = {"looks/0/color": 0.5, "takes/1/parts/0/motion": 0.2, "looks/1/size": 0.55}
+    p |= {"looks/0/kind": 0.61, "takes/0/parts/0/motion": 0.99}
+    logp_S = np.zeros(grammar.LENGTH, np.float32)
+    for s, (slot, value, path) in enumerate(grammar.spell(outline)):
+        logp_S[s] = np.log(0.4 if (slot, value) == ("parts", "2") else p.get(path, 1.0))
+    found = [(doubt.slot, doubt.value, round(doubt.p, 2)) for doubt in doubts(outline, logp_S)]
+    assert found == [
+        ("takes/1/parts/0/motion", "up", 0.2),
+        ("takes/1/parts", "2", 0.4),
+        ("looks/0/color", "red", 0.5),
+        ("looks/1/size", "any", 0.55),
+    ]
+
+
+def test_doubts_are_told_with_the_words_and_the_place_in_the_script(
+    writer: Screenwriter, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "jaxvid")
+    draft = writer.write(PROMPTS[0])
+    assert draft.doubts and all(0 < doubt.p < DOUBT for doubt in draft.doubts)
+    (line,) = (r.getMessage() for r in caplog.records if "not sure" in r.getMessage())
+    worst, paths = draft.doubts[0], script_paths(draft.outline, draft.script)
+    assert f"{paths.get(worst.slot, worst.slot)}: " in line and f"({worst.p:.0%})" in line
 
 
 def test_no_word_is_cut() -> None:

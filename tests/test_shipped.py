@@ -1,6 +1,7 @@
 """What the planner that comes with jaxvid must keep: bounds below its figures in the README."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -63,6 +64,24 @@ def test_wordings_never_seen(writer, options, least):
     pairs, drafts = read(writer, stories)
     assert exact(pairs) >= least
     assert not any(lint(draft.script) for draft in drafts)
+
+
+def test_what_is_in_doubt_is_often_wrong_and_what_is_not_seldom(writer):
+    stories = [story(1001, "heldout", i, noise="none", picture=False) for i in range(COUNT)]
+    pairs, drafts = read(writer, stories)
+    wrong = np.array([not outlines.score(*pair).exact for pair in pairs])
+    unsure = np.array([bool(draft.doubts) for draft in drafts])
+    print(f"unsure {unsure.mean():.0%}; wrong if so {wrong[unsure].mean():.0%}, ", end="")
+    print(f"if not {wrong[~unsure].mean():.0%}")
+    assert 0.01 < unsure.mean() < 0.3
+    assert wrong[unsure].mean() > 3 * wrong[~unsure].mean()
+
+
+def test_words_that_it_does_not_know_are_named(writer, caplog):
+    caplog.set_level(logging.INFO, "jaxvid")
+    assert not writer.write("a red circle moves right").doubts and not caplog.records
+    assert "looks/0/kind" in {d.slot for d in writer.write("a cat walks to the left").doubts}
+    assert "entities/0/kind: " in caplog.text and "cat" in caplog.text
 
 
 def test_what_a_picture_shows(writer):
