@@ -159,6 +159,8 @@ def _generate(options: Generate) -> None:
     planner = None if options.planner is None else str(options.planner)
     pipe = pipeline.load(options.run, planner=planner)
     folder = options.script.parent if options.script else None
+    if story is None and options.prompt is not None and pipe.writer is not None:
+        _tell_doubts(pipe.draft(options.prompt, image=image, seed=options.seed))
     clip = pipe.generate(
         options.prompt,
         script=story,
@@ -246,6 +248,7 @@ def _script(options: Script) -> None:
         image = read_image(options.image) if options.image else None
         writer = screenwriter.load(options.run)
         draft = writer.write(options.prompt, image=image, seed=options.seed)
+        _tell_doubts(draft)
         if options.explain:
             _explain(draft)
         if options.out is not None:
@@ -253,6 +256,15 @@ def _script(options: Script) -> None:
             print(f"{options.out}: edit it, then jaxvid generate --script {options.out}")
         elif not options.explain:
             print(to_json(draft.script))
+
+
+def _tell_doubts(draft: Any) -> None:
+    """On stderr: what is printed is the script."""
+    from jaxvid.screenwriter import unsure
+
+    told = unsure(draft)
+    if told:
+        print(told, file=sys.stderr)
 
 
 def _preview(path: pathlib.Path, out: pathlib.Path) -> None:

@@ -30,7 +30,7 @@ from jaxvid.io.media import atomic_write_text, write_video
 from jaxvid.io.weights import write_weights
 from jaxvid.parallel import compile_function
 from jaxvid.reinforce import SHIPPED
-from jaxvid.screenwriter import Screenwriter
+from jaxvid.screenwriter import Draft, Screenwriter
 from jaxvid.script import COLORS, Fill, Picture, Scene, Script, from_json, tracks
 from jaxvid.shapes import PALETTE
 from jaxvid.staging import outline_of
@@ -121,13 +121,16 @@ class Pipeline:
         ``seed`` fills what is left open. Raises UserError for an empty or too long prompt, and
         where the run has no planner.
         """
+        return self.draft(prompt, image=image, seed=seed).script
+
+    def draft(self, prompt: str, *, image: np.ndarray | None = None, seed: int = 0) -> Draft:
+        """As ``plan``, with what the planner read, from which words, and what it is not sure of."""
         if self.writer is None:
             raise UserError("this run has no planner; train one with python -m train.planner")
         data, size = self.data, (self.data.resolution, self.data.resolution)
-        draft = self.writer.write(
+        return self.writer.write(
             prompt, image=image, seed=seed, frames=data.frames, fps=data.fps, size=size
         )
-        return draft.script
 
     def generate(
         self,

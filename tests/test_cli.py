@@ -126,6 +126,9 @@ def test_generate_and_script_write_files(
     frames = load_script(story).frames
     assert f"{frames} frames" in capsys.readouterr().out
     assert len(read_video(film)[0]) == frames
+    cli.main(["generate", "--run", str(tiny_run), "--out", str(film), "a red circle moves up"])
+    told = screenwriter.unsure(screenwriter.load(tiny_run).write("a red circle moves up"))
+    assert told is not None and told in capsys.readouterr().err.splitlines()
 
 
 def test_generate_films_a_story_with_its_pictures_and_narration(
@@ -162,9 +165,11 @@ def test_explain_shows_words_and_slots(
 ) -> None:
     prompt, out = "一颗 red 圆", tmp_path / "story.json"
     cli.main(["script", "--run", str(tiny_run), prompt, "--explain", "--out", str(out)])
-    first, *rest = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    first, *rest = printed.out.splitlines()
     assert first == prompt
     draft = screenwriter.load(tiny_run).write(prompt)
+    assert draft.doubts and screenwriter.unsure(draft) in printed.err.splitlines()
     assert len(rest) == len(draft.spans) + 1 and str(out) in rest[-1]
     for span in draft.spans:
         (line,) = (line for line in rest[:-1] if span.slot in line.split())

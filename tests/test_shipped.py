@@ -1,7 +1,6 @@
 """What the planner that comes with jaxvid must keep: bounds below its figures in the README."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -77,11 +76,10 @@ def test_what_is_in_doubt_is_often_wrong_and_what_is_not_seldom(writer):
     assert wrong[unsure].mean() > 3 * wrong[~unsure].mean()
 
 
-def test_words_that_it_does_not_know_are_named(writer, caplog):
-    caplog.set_level(logging.INFO, "jaxvid")
-    assert not writer.write("a red circle moves right").doubts and not caplog.records
-    assert "looks/0/kind" in {d.slot for d in writer.write("a cat walks to the left").doubts}
-    assert "entities/0/kind: " in caplog.text and "cat" in caplog.text
+def test_words_that_it_does_not_know_are_named(writer):
+    assert screenwriter.unsure(writer.write("a red circle moves right")) is None
+    told = screenwriter.unsure(writer.write("a cat walks to the left"))
+    assert told is not None and "not sure of entities/0/kind: " in told
 
 
 def test_what_a_picture_shows(writer):
