@@ -248,7 +248,6 @@ def _script(options: Script) -> None:
         image = read_image(options.image) if options.image else None
         writer = screenwriter.load(options.run)
         draft = writer.write(options.prompt, image=image, seed=options.seed)
-        _tell_doubts(draft)
         if options.explain:
             _explain(draft)
         if options.out is not None:
@@ -256,6 +255,7 @@ def _script(options: Script) -> None:
             print(f"{options.out}: edit it, then jaxvid generate --script {options.out}")
         elif not options.explain:
             print(to_json(draft.script))
+        _tell_doubts(draft)
 
 
 def _tell_doubts(draft: Any) -> None:
