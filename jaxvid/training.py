@@ -67,9 +67,9 @@ def open_run(folder: pathlib.Path, run: Any) -> None:
 
 
 def say_precision(dtype: str) -> None:
-    """Says so where bfloat16 costs time instead of saving it."""
+    """Says so where bfloat16 costs time, as in planners (benchmarks/README.md), not saves it."""
     if dtype == "bfloat16" and jax.default_backend() == "cpu" and not machine.rounds():
-        say("this CPU has no instructions for bfloat16: --compute.dtype float32 is faster here")
+        say("this CPU has no instructions for bfloat16: --compute.dtype float32 is likely faster")
 
 
 def _make_folder(folder: pathlib.Path, run: Any) -> None:
