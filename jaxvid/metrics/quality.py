@@ -63,10 +63,14 @@ def ssim(
     if min(H, W) < 2 * _RADIUS + 1:
         raise ValueError(f"SSIM's window is 11 x 11 pixels, the frames are {H} x {W}; resize them")
     a, b = (x.astype(jnp.float32) / data_range for x in (a_BTHWC, b_BTHWC))
+    # about each frame's own level: of bright flat frames the squares would take the last digits
+    level_a, level_b = (x.mean((2, 3), keepdims=True) for x in (a, b))
+    a, b = a - level_a, b - level_b
     mean_a, mean_b = _window(a), _window(b)
     var_a = _window(a * a) - mean_a * mean_a
     var_b = _window(b * b) - mean_b * mean_b
     cov = _window(a * b) - mean_a * mean_b
+    mean_a, mean_b = mean_a + level_a, mean_b + level_b
     c1, c2 = _K1**2, _K2**2  # eq. 13, for a data range of 1
     top = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
     bottom = (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
