@@ -27,7 +27,6 @@ from jaxvid.config import (
 from jaxvid.data.loader import Batches
 from jaxvid.data.source import open_source
 from jaxvid.io.checkpoint import tree_digest
-from jaxvid.ops import machine
 from jaxvid.parallel import CompiledStep, compile_step, make_mesh, place_batch, replicate
 from jaxvid.sizes import collectives
 from jaxvid.state import GanState
@@ -206,8 +205,7 @@ def test_guidance_of_one_is_none_and_more_exaggerates(batch: HostBatch, built: G
 def test_parts_of_a_batch_are_the_whole(batch: HostBatch, one_device: tuple) -> None:
     """Four parts, on two devices: parameters, optimizer states and metrics of one step.
 
-    To 1e-5 on cores with AVX-512. On those without, clips of the two programs differ by 1e-4 of
-    their mean square (2026-11-27; why is not known yet), and what is learnt by 1e-3 of its length.
+    Frames between known ones moved by whole pixels (less a rounding) are among them: see ``warp``.
     """
     run = dataclasses.replace(RUN, compute=ComputeConfig(accumulate=4))
     _, start, _ = one_device
@@ -219,10 +217,10 @@ def test_parts_of_a_batch_are_the_whole(batch: HostBatch, one_device: tuple) -> 
     for (path, a), b in zip(
         jax.tree_util.tree_leaves_with_path(results[0]), jax.tree.leaves(results[1]), strict=True
     ):
-        name, close = jax.tree_util.keystr(path), {"atol": 1e-5}
-        if not machine.wide():
-            close = {"rtol": 5e-3, "atol": 3e-4}
-        np.testing.assert_allclose(np.asarray(a), np.asarray(b), err_msg=name, **close)
+        name = jax.tree_util.keystr(path)
+        # Adam takes a gradient that is rounding noise for a tenth of a step.
+        atol = 0.1 * RUN.optim.lr if "params" in name else 1e-5
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), err_msg=name, atol=atol)
     for name in ("params", "ema", "opt_state", "critic_params", "critic_opt_state"):
         one, parts = (optax.tree.norm(getattr(state, name)) for state, _ in results)
         assert float(one) > 0 and abs(float(parts) / float(one) - 1) <= 1e-3

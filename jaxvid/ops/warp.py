@@ -2,8 +2,25 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+
+_NEAR = 1 / 4096  # of a pixel; places of frames of 1,024 pixels are rounded to a quarter of it
+
+
+@jax.custom_jvp
+def _snapped(x: jax.Array) -> jax.Array:
+    """On the whole pixel what is near it, with the gradient of x.
+
+    XLA makes a place twice, to fetch and to weigh, and may round once otherwise: 5.9999998 was
+    fetched from 5 and weighed as from 6, a whole pixel off.
+    """
+    whole = jnp.round(x)
+    return jnp.where(jnp.abs(x - whole) < _NEAR, whole, x)
+
+
+_snapped.defjvps(lambda tangent, _, x: tangent)
 
 
 def warp(
@@ -16,7 +33,7 @@ def warp(
     B, H, W, C = x_BHWC.shape
     x, y = jnp.arange(W) + flow_BHW2[..., 0], jnp.arange(H)[:, None] + flow_BHW2[..., 1]
     inside = (x >= 0) & (x <= W - 1) & (y >= 0) & (y <= H - 1)
-    x, y = jnp.clip(x, 0, W - 1), jnp.clip(y, 0, H - 1)
+    x, y = _snapped(jnp.clip(x, 0, W - 1)), _snapped(jnp.clip(y, 0, H - 1))
     left, top = x.astype(jnp.int32), y.astype(jnp.int32)
     pixels = x_BHWC.reshape(B, H * W, C)
     total = jnp.zeros_like(x_BHWC)
