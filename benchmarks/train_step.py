@@ -188,9 +188,12 @@ def tiny_gan(penalty: Literal["finite", "exact"], **bars: float) -> Case:
 
 
 def big_gan(preset: str, batch: int) -> Case:
-    """The game of a larger preset, with as many clips as one GPU of 80 GB holds on both sides."""
+    """The game of a larger preset, with as many clips as one GPU of 80 GB holds on both sides
+    where, as in the twin, nothing is computed again."""
     run = presets.GAN[preset]()
-    run = dataclasses.replace(run, train=dataclasses.replace(run.train, batch_size=batch))
+    compute = dataclasses.replace(run.compute, remat=False)
+    train = dataclasses.replace(run.train, batch_size=batch)
+    run = dataclasses.replace(run, compute=compute, train=train)
     return gan_case(run, True, compiled=1.2)
 
 

@@ -396,7 +396,7 @@ def test_compiling_looks_for_no_garbage_and_a_failure_turns_the_search_on_again(
             ("jax_cuda13_plugin",),
             "0.12.0",
             "--xla_gpu_enable_triton_gemm=true",
-            ["--xla_gpu_enable_triton_gemm=true", parallel.CUDA_FLAGS[1]],
+            ["--xla_gpu_enable_triton_gemm=true", *parallel.CUDA_FLAGS[1:]],
         ),
         (("jax_cuda13_plugin",), "0.13.0", "", []),  # an unknown flag would abort the process
         (("libtpu",), "0.11.2", "", []),
