@@ -188,8 +188,8 @@ def tiny_gan(penalty: Literal["finite", "exact"], **bars: float) -> Case:
 
 
 def big_gan(preset: str, batch: int) -> Case:
-    """The game of a larger preset, with as many clips as one GPU of 80 GB holds on both sides
-    where, as in the twin, nothing is computed again."""
+    """The game of a larger preset; as in the twin, nothing is computed again. A GPU of 80 GB holds
+    ``small`` on both sides, ``base`` alone (46 GB)."""
     run = presets.GAN[preset]()
     compute = dataclasses.replace(run.compute, remat=False)
     train = dataclasses.replace(run.train, batch_size=batch)
