@@ -13,7 +13,7 @@ from jaxvid import gate, loop, parallel, pipeline, reinforce
 from jaxvid.config import GanRun, RlConfig, RlRun, TrainConfig
 from jaxvid.data.render import render
 from jaxvid.io.checkpoint import tree_digest
-from jaxvid.metrics.bootstrap import interval, ratio
+from jaxvid.metrics.bootstrap import crossed, interval, ratio
 from jaxvid.state import RlState
 from jaxvid.typing import UserError
 
@@ -75,9 +75,35 @@ def test_a_fresh_critic_tells_blank_clips_from_real_ones(monkeypatch: pytest.Mon
     real = RNG.integers(0, 256, (8, 4, 2, 16, 16, 3)).astype(np.uint8)
     alike = RNG.integers(0, 256, (8, 4, 2, 16, 16, 3)).astype(np.uint8)
     blank = np.full_like(real, 128)
-    assert gate._told_apart(real, blank).mean() > 0.95
+    assert gate._told_apart(real, blank, 0).mean() > 0.95
     assert not gate._fresh(real, alike, blank).passed
     assert gate._fresh(real, blank, alike).passed
+
+
+def test_one_critic_that_finds_more_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By it alone, an interval over prompts would say that the clips are easier to tell."""
+    offsets = {0: 0.03, 1: 0.0, 2: -0.01, 3: -0.02}
+
+    def answer(real: np.ndarray, made: np.ndarray, seed: int) -> np.ndarray:
+        found = RNG.normal(0.5, 0.01, (12, 64))
+        return found + offsets[seed] * float(made.mean() > 0)
+
+    monkeypatch.setattr(gate, "_told_apart", answer)
+    real, before, after = np.zeros(1), np.zeros(1), np.ones(1)
+    alone = interval((answer(real, after, 0) - answer(real, before, 0)).mean(1))
+    assert alone.low > 0 and gate._fresh(real, before, after).passed
+    offsets.update(dict.fromkeys(offsets, 0.03))
+    assert not gate._fresh(real, before, after).passed
+
+
+def test_crossed_intervals_count_both_chances() -> None:
+    """Of means of 6 x 12 values with an error of each row and column, 95 % hold the truth."""
+    held = []
+    for _ in range(200):
+        rows, columns = RNG.normal(0, 1, (6, 1)), RNG.normal(0, 1, 12)
+        found = crossed(rows + columns + RNG.normal(0, 0.1, (6, 12)), seed=int(RNG.integers(9999)))
+        held.append(found.low < 0 < found.high)
+    assert 0.8 < np.mean(held) <= 1.0
 
 
 def test_intervals_hold_the_mean_and_shrink_with_prompts() -> None:

@@ -26,6 +26,18 @@ def interval(values_P: Float[np.ndarray, "P"], *, seed: int = 0) -> Interval:
     return Interval(float(values.mean()), float(low), float(high))
 
 
+def crossed(values_CP: Float[np.ndarray, "C P"], *, seed: int = 0) -> Interval:
+    """The mean of values that depend on a critic, say, and on a prompt, both drawn by chance.
+
+    Rows and columns are resampled independently (the pigeonhole bootstrap: Owen, 2007).
+    """
+    values = np.asarray(values_CP, np.float64)
+    rows, columns = _picks(len(values), seed), _picks(values.shape[1], seed + 1)
+    drawn = values[rows[:, :, None], columns[:, None]].mean((1, 2))
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return Interval(float(values.mean()), float(low), float(high))
+
+
 def ratio(
     after_P: Float[np.ndarray, "P"], before_P: Float[np.ndarray, "P"], *, seed: int = 0
 ) -> Interval:
