@@ -3,15 +3,17 @@
 On held-out prompts, several clips each, the tuned generator beside the frozen reference, with 95 %
 bootstrap intervals over prompts:
 
-    smoothness    interpolation error falls                    interval excludes zero
-    coherence     warping error falls                          interval excludes zero
+    smoothness    interpolation error falls                    by 1 % at the interval's worse end
+    coherence     warping error falls                          likewise
     motion        actors' travel over four frames, else flow   0.9 to 1.1 of the reference's
     attributes    read by the analytic reader, or by a judge   at most 2 points fewer right
     diversity     of clips of one prompt                       at least 70 % of the reference's
     fresh critic  trained now on these clips and real ones     finds them no easier to tell (the
                   mean of four, whose first weights differ: at chance one is 3 points off another)
 
-None of it is a goal by itself: a still is smooth, coherent, and fails.
+None of it is a goal by itself: a still is smooth, coherent, and fails. Clips before and after have
+the same noise, so that an interval tells 0.03 % from nothing: a reward that is chance has passed by
+that much where the fall had no least size.
 """
 
 import dataclasses
@@ -47,6 +49,7 @@ CHUNK = 8  # clips that are made at once
 GLANCE = (12, 4)  # prompts and clips of each, of the short form
 OTHER = 10_000  # scenes from here on have its prompts
 CRITIC_STEPS, CRITIC_BATCH, CRITICS = 300, 32, 4
+LEAST = 0.99  # of the reference's error: what falls by less is no improvement, however sure
 Values = dict[str, np.ndarray]  # (P,S): of each clip of each prompt
 
 
@@ -258,7 +261,7 @@ def compare(before: Values, after: Values) -> list[Check]:
     checks = []
     for name, key in (("smoothness", "interpolation"), ("coherence", "warping_error")):
         found = ratio(after[key].mean(1), before[key].mean(1))
-        checks.append(Check(name, *found, f"{key} x reference, below 1", found.high < 1.0))
+        checks.append(Check(name, *found, f"{key} x reference, below {LEAST}", found.high < LEAST))
     key = "travel" if "travel" in before else "flow"  # flow counts shaking and flicker as motion
     found = ratio(after[key].mean(1), before[key].mean(1))
     near = 0.9 <= found.mean <= 1.1

@@ -52,6 +52,8 @@ def test_motion_of_actors_is_read_where_there_are_any() -> None:
     ("line", "factors"),
     [
         ("smoothness", {"interpolation": 1.0, "warping_error": 0.9}),
+        ("smoothness", {"interpolation": 0.995, "warping_error": 0.9}),
+        ("coherence", {"interpolation": 0.8, "warping_error": 0.995}),
         ("coherence", {"interpolation": 0.8, "warping_error": 1.1}),
         ("motion", {"interpolation": 0.1, "warping_error": 0.1, "flow": 0.1}),
         ("motion", {"interpolation": 0.8, "warping_error": 0.9, "flow": 1.2}),
