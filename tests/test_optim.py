@@ -1,5 +1,6 @@
 """Laws of the optimizer: the schedule's shape, Adam against its formula, Muon against optax's."""
 
+import types
 from typing import Any
 
 import jax
@@ -93,6 +94,23 @@ def test_muon_turns_hidden_matrices_and_leaves_the_rest_to_adam() -> None:
 def by_path(tree: Any) -> dict[str, jax.Array]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+@pytest.mark.parametrize(
+    ("platform", "capability", "rounds"),
+    (("gpu", "9.0", True), ("gpu", "7.5", False), ("gpu", "gfx942", False), ("cpu", None, False)),
+)
+def test_muon_rounds_factors_where_a_gpu_multiplies_bfloat16(
+    platform: str, capability: str | None, rounds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = types.SimpleNamespace(**({"compute_capability": capability} if capability else {}))
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    monkeypatch.setattr(jax, "devices", lambda: [device])
+    tx = make_optimizer(OptimConfig(kind="muon", lr=1e-2), 10)
+    params = {"kernel": jnp.ones((8, 16)), "bias": jnp.ones(16)}
+    text = jax.jit(tx.update).lower(params, tx.init(params), params).as_text()
+    assert text.count("dot_general") == 3  # of a step of Newton and Schulz, which is a loop
+    assert text.count("lhs_precision_type = bf16") == rounds * text.count("dot_general")
 
 
 @pytest.mark.parametrize("platform, stacks", (("cpu", 4), ("gpu", 3)))
