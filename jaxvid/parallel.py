@@ -36,16 +36,13 @@ _programs: collections.Counter[str] = collections.Counter()  # compiled, by the 
 CONVOLUTION_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 VERSIONS = ("0.10", "0.11", "0.12")
 
-# XLA's GPU compiler tries dozens of Triton kernels for each product and two for each loop it fuses:
-# a step of the planner compiles in 23 s in place of 64, before any is timed (two cores, no GPU).
-# Its runtime makes graphs of five calls and more; outside of them it fills with zeros what cuDNN
-# then writes: 70 of 1,380 µs of a causal attention call in training (H100).
+# Without, XLA tries Triton kernels by the dozen (a planner's step compiles in 64 s in place of 23), and
+# outside of graphs it fills with zeros what cuDNN then writes (5 % of a call: benchmarks/results).
 CUDA_FLAGS = (
     "--xla_gpu_enable_triton_gemm=false",
     "--xla_gpu_experimental_enable_fusion_autotuner=false",
     "--xla_gpu_graph_min_graph_size=1",
 )
-
 CUDA = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 ACCELERATORS = ("libtpu", *CUDA, "jax_rocm7_plugin", "jax_plugins")
 
