@@ -36,7 +36,7 @@ _programs: collections.Counter[str] = collections.Counter()  # compiled, by the 
 CONVOLUTION_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 VERSIONS = ("0.10", "0.11", "0.12")
 
-# Without, XLA tries Triton kernels by the dozen (64 s in place of 23 to compile a planner's step), and
+# Without, XLA tries dozens of Triton kernels (64 s, not 23, to compile a step of the planner), and
 # outside of graphs it fills with zeros what cuDNN then writes (5 % of a call: benchmarks/results).
 CUDA_FLAGS = (
     "--xla_gpu_enable_triton_gemm=false",
