@@ -81,7 +81,7 @@ def _shift(frame_HWC: np.ndarray, by_2: np.ndarray) -> np.ndarray:
 def shaky_run() -> GanRun:
     """A generator with motion of its own: how the camera shakes is nowhere in the script."""
     run = presets.quickstart_gan()
-    generator = dataclasses.replace(run.generator, latent=8, motion=4)
+    generator = dataclasses.replace(run.generator, latent=8, motion=2)
     return dataclasses.replace(run, generator=generator)
 
 

@@ -129,24 +129,16 @@ class Critics(nn.Module):
 
 
 class Posterior(nn.Module):
-    """models.discriminator.Posterior: mean and log standard deviation of the clip's latent and of
-    each frame's motion.
+    """models.discriminator.Posterior, without motion: mean and log standard deviation of the
+    clip's latent.
     """
 
     def __init__(self, p: Tree, config: CriticConfig) -> None:
         super().__init__()
         self.clip, self.mix = ClipEyes(p["clip"], config, scripted=False), dense(p["mix"])
-        self.latent = dense(p["latent"]) if "latent" in p else None
-        self.motion = dense(p["motion"]) if "motion" in p else None
+        self.latent = dense(p["latent"])
 
-    def forward(self, video: Tensor, batch: Batch) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        seen = self.clip(video, batch)
-        h = leaky(self.mix(seen.mean(1)))
-        clip = h[:, :0] if self.latent is None else self.latent(h)
-        frame = seen[..., :0] if self.motion is None else self.motion(leaky(seen))
-        return _narrow(clip), _narrow(frame)
-
-
-def _narrow(head: Tensor) -> tuple[Tensor, ...]:
-    mean, log_std = head.float().chunk(2, dim=-1)
-    return mean, (log_std - 2.0).clamp(-6.0, 2.0)
+    def forward(self, video: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        h = self.latent(leaky(self.mix(self.clip(video, batch).mean(1))))
+        mean, log_std = h.float().chunk(2, dim=-1)
+        return mean, (log_std - 2.0).clamp(-6.0, 2.0)

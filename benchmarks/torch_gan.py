@@ -41,15 +41,13 @@ class Player(nn.Module):
             return self._play(draw)
 
     def _play(self, draw: Draw) -> dict[str, Tensor]:
-        real, batch, z, m = (draw[name] for name in ("real", "batch", "latent", "motion"))
+        real, batch, z = (draw[name] for name in ("real", "batch", "latent"))
         played = {}
         if self.posterior is not None:
-            clip, frame = self.posterior(real, batch)
-            z = torch.where(draw["read"][:, None] > 0, clip[0] + clip[1].exp() * z, z)
-            read = frame[0] + frame[1].exp() * m
-            m = torch.where(draw["followed"][:, None, None] > 0, read, m)
-            played = {"kl": _divergence(*clip), "motion_kl": _divergence(*frame).mean(1)}
-        fake = self.generator(draw["noise"], real, draw["mask"], batch, z, m)
+            mean, log_std = self.posterior(real, batch)
+            z = torch.where(draw["read"][:, None] > 0, mean + log_std.exp() * z, z)
+            played = {"kl": _divergence(mean, log_std)}
+        fake = self.generator(draw["noise"], real, draw["mask"], batch, z)
         return {**played, "fake": fake}
 
 
@@ -160,8 +158,7 @@ class GanStep:
         error = (((y - real) ** 2 + epsilon**2).sqrt() - epsilon).mean((1, 2, 3, 4))
         terms = {"reconstruction": weights[0] * self._settled(drawn) * error}
         if "kl" in played:
-            divergence = drawn["read"] * played["kl"] + drawn["followed"] * played["motion_kl"]
-            terms["kl"] = weights[1] * divergence
+            terms["kl"] = weights[1] * drawn["read"] * played["kl"]
         videos = [view(self.run, drawn, real), view(self.run, drawn, y)]
         a, b = self._judge_all(videos, drawn["picked"], [batch, batch])
         terms["generator"] = loss.generator * F.softplus(a.detach() - b).mean(1)
@@ -170,10 +167,9 @@ class GanStep:
         return _total(terms), metrics
 
     def _settled(self, drawn: Draw) -> Tensor:
-        config, settled = self.run.generator, torch.ones_like(drawn["read"])
-        if config.latent:
-            settled = torch.maximum(held(drawn["mask"], drawn["batch"]).float(), drawn["read"])
-        return settled * drawn["followed"] if config.motion else settled
+        if not self.run.generator.latent:
+            return torch.ones_like(drawn["read"])
+        return torch.maximum(held(drawn["mask"], drawn["batch"]).float(), drawn["read"])
 
     def _judge_all(
         self, videos: list[Tensor], picked: Tensor, conditions: list[Batch]
@@ -264,9 +260,7 @@ def draw(run: GanRun, batch: Batch) -> Draw:
         "mask": mask,
         "noise": torch.randn(B, T, H, W, C, **on),
         "latent": torch.randn(B, sizes.latent, **on),
-        "motion": torch.randn(B, T, sizes.motion, **on),
         "read": (read & ~held(mask, batch)).float(),
-        "followed": read.float(),
         "picked": torch.rand(B, T, **on).argsort(1)[:, : run.critic.frames].sort(1).values,
         "penalty_noise": torch.randn(2, B, T, H, W, C, **on),
         "augment": (colour[:, :1], 1.0 + colour[:, 1:], shift[:, :1], shift[:, 1:]),

@@ -99,14 +99,13 @@ class Generator(Decoder):
 
     def __init__(self, p: Tree, config: GeneratorConfig) -> None:
         super().__init__(p, config)
-        assert config.attention == "factorised"
+        assert config.attention == "factorised" and not config.motion
         self.config = config
         self.noise = nn.Parameter(tensor(p["noise"]))
         self.text = TextEncoder(p["text"], config.text_layers, config.heads)
         self.frame, self.summary, self.patches, self.place, self.rgb = (
             dense(p[name]) for name in ("frame", "summary", "patches", "place", "rgb")
         )
-        self.motion = dense(p["motion"]) if config.motion else None
         self.scene_tokens, self.fetch = SceneField(p["scene_tokens"]), Fetch(p["fetch"])
         if config.latent:
             self.latent, self.field = dense(p["latent"]), FrameField(p["field"])
@@ -122,7 +121,6 @@ class Generator(Decoder):
         mask: Tensor,
         batch: Batch,
         latent: Tensor,
-        motion: Tensor | None = None,
     ) -> Tensor:
         c = self.config
         B, T, H, W, _ = noise.shape
@@ -136,8 +134,6 @@ class Generator(Decoder):
         facts = [whole_BT, near.both, near.some, near.share, batch["times"]]
         frame = sinusoids(batch["times"], c.width) + self.frame(torch.stack(facts, dim=-1))
         frame = frame + self.summary(text_BD)[:, None]
-        if self.motion is not None and motion is not None:
-            frame = frame + self.motion(motion)
         if hasattr(self, "class"):
             frame = frame + getattr(self, "class")(batch["label"])[:, None]
         h, w = H // c.patch, W // c.patch

@@ -71,7 +71,7 @@ class GeneratorConfig:
     blocks: int = 1  # residual blocks of each stage
     drawing: int = 32  # features a pixel of the drawn script
     latent: int = 0  # numbers that say of a clip what conditions leave open; own clips need them
-    motion: int = 0  # numbers that say so of each frame, drawn anew for every one
+    motion: int = 0  # numbers that say so of each frame: how the camera shakes, where scripted
     policy: int = 0  # width of what draws them, once train.rl has tuned it; 0: N(0, I) draws them
     greedy: bool = False  # whether the policy's mean is taken; filled by train.rl
     # Space then time, both at once in windows of frames, or both at once in the whole clip.

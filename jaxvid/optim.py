@@ -12,7 +12,8 @@ from optax.contrib import MuonDimensionNumbers, MuonState, scale_by_muon
 
 from jaxvid.config import OptimConfig
 
-HEADS = {"logits", "rgb", "flow"}  # last layers, which Muon would move however small their gradient
+# Last layers, which Muon would move however small their gradient.
+HEADS = {"logits", "rgb", "flow", "way"}
 ADAM_SHARE = 0.2  # of Muon's learning rate, for what is no matrix
 RMS = 0.2  # of Muon's updates at a learning rate of 1: about that of Adam's (Liu et al., 2025)
 # Elements of a matrix whose products are mostly the cost of starting them, and of compiling them.

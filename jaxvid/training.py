@@ -145,7 +145,8 @@ def prepare_gan(run: GanRun, batch: HostBatch) -> tuple[Nets, Callable[[jax.Arra
         inputs = (noise, noise, noise[..., :1], one, latent)
         params = dict(nets.generator.init(key_g, *inputs)["params"])
         if nets.posterior is not None:
-            params["posterior"] = nets.posterior.init(key_q, noise, one)["params"]
+            seen = (noise, one, noise[:, :, 0, 0, :2])
+            params["posterior"] = nets.posterior.init(key_q, *seen)["params"]
         if nets.policy is not None:
             key_p = jax.random.fold_in(key_g, 1)
             params["policy"] = nets.policy.init(key_p, one, noise, noise[..., :1])["params"]

@@ -270,13 +270,17 @@ def test_motion_is_read_from_each_frame_and_moves_it(batch: HostBatch) -> None:
     assert nets.posterior is not None
     seen = {"params": state.params["posterior"]}
     read = jax.jit(nets.posterior.apply)
-    _, frame = read(seen, jnp.zeros((B, T, R, R, 3)), device(batch))
+    still = jnp.zeros((B, T, 2))
+    _, frame = read(seen, jnp.zeros((B, T, R, R, 3)), device(batch), still)
     assert frame[0].shape == frame[1].shape == (B, T, 2)
+    _, other = read(seen, jnp.zeros((B, T, R, R, 3)), device(batch), still.at[:, 1].set(0.1))
+    changed = np.abs(np.asarray(other[0] - frame[0])).max((0, 2)) > 0
+    np.testing.assert_array_equal(changed, np.arange(T) == 1)  # how far its actors are away
     step = jax.jit(gan_step.make_gan_step(training.make_game(run, nets)))
     later = state.replace(step=jnp.int32(1))  # the divergence's weight rises from 0
     after, metrics = step(later, device(batch), jax.random.key(0))
     assert float(metrics["skipped"]) == 0 and float(metrics["g_kl"]) > 0
-    for name in ("motion", "posterior"):
+    for name in ("camera", "posterior"):  # all of these clips have a script
         old, new = (jax.tree.leaves(tree[name]) for tree in (state.params, after.params))
         assert any((np.asarray(a) != np.asarray(b)).any() for a, b in zip(old, new, strict=True))
     game = training.make_game(run, nets)

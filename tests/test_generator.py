@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxvid.config import GeneratorConfig
-from jaxvid.models.generator import Fetch, Generator, Layer
+from jaxvid.models.generator import REACH, Fetch, Generator, Layer
 from jaxvid.ops.inbetween import meet, neighbours
 from jaxvid.steps.gan import lower
 
@@ -18,6 +18,7 @@ CONFIG = GeneratorConfig(width=16, layers=1, heads=2, decoder=(8, 8), drawing=8,
 CLASSES = 5
 RNG = np.random.default_rng(0)
 Inputs = dict[str, Any]
+KNOWN = ("noise", "known", "mask")
 
 
 def conditions(frames: int = T) -> dict[str, np.ndarray]:
@@ -234,3 +235,32 @@ def test_a_layer_sees_its_window_and_nothing_else(shift: int, seen: list[int]) -
 def test_known_frames_pass_no_gradient_to_the_parameters(params: Any, x: Inputs) -> None:
     for leaf in jax.tree.leaves(gradient(params, x, x["mask"])):
         np.testing.assert_array_equal(leaf, 0)
+
+
+def test_motion_moves_the_boxes_of_a_script_and_speaks_where_there_is_none(
+    params: Any, x: Inputs
+) -> None:
+    moving = Generator(dataclasses.replace(CONFIG, motion=2), CLASSES)
+    weights = RNG.normal(size=(2, 2)).astype(np.float32)
+    said = RNG.normal(size=(2, CONFIG.width)).astype(np.float32)
+    own = {**params, "camera": {"way": {"kernel": weights}}, "motion": {"kernel": said}}
+    motion = RNG.normal(size=(B, T, 2)).astype(np.float32)
+
+    @jax.jit
+    def generate(params: Any, *given: Any) -> jax.Array:
+        return moving.apply({"params": params}, *given)
+
+    shown = np.ones((B, T, 2), np.float32) * np.float32([1, 0])[:, None, None]
+    script = x["batch"]["boxes"]
+    boxes = script.copy()
+    boxes[..., :2] += REACH * (motion @ weights)[:, :, None]
+    videos = []
+    for way, places in ((motion, script), (0 * motion, boxes), (0 * motion, script)):
+        batch = {**x["batch"], "visible": shown, "boxes": places}
+        videos.append(generate(own, *(x[n] for n in KNOWN), batch, x["latent"], way)[:, 1:3])
+    moved, shifted, still = videos
+    scripted, free = difference(moved, shifted)
+    assert scripted.max() < 1e-5 and free.min() > 0.01
+    scripted, free = difference(moved, still)
+    assert scripted.min() > 0.01 and free.min() > 0.01
+    assert difference(shifted, still)[1].max() < 1e-5

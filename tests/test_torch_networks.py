@@ -41,9 +41,7 @@ from jaxvid.typing import HostBatch  # noqa: E402
 B = 4
 SMALL = GanRun(
     data=DataConfig(resolution=8, frames=4, text_length=32),
-    generator=GeneratorConfig(
-        width=16, layers=1, heads=2, decoder=(8, 8), drawing=8, latent=4, motion=2
-    ),
+    generator=GeneratorConfig(width=16, layers=1, heads=2, decoder=(8, 8), drawing=8, latent=4),
     critic=CriticConfig(frames=2, frame_widths=(8,), clip_width=8, clip_layers=1, heads=2),
     loss=LossConfig(frames=4, warmup=3),
     train=TrainConfig(steps=100, batch_size=B),
@@ -108,7 +106,7 @@ def test_networks_have_equal_outputs(name: str) -> None:
             close(
                 logits, Critics(critic_params, run.critic, twice=twice)(real_t, tensor(picked), b)
             )
-        seen = Posterior(params["posterior"], run.critic)(real_t, b)[0]
+        seen = Posterior(params["posterior"], run.critic)(real_t, b)
         close(read[0], seen[0])
         close(read[1], seen[1])
 
@@ -156,7 +154,7 @@ def test_a_gan_step_is_the_same(penalty: Any) -> None:
     run = SMALL
     if penalty == "exact":  # with little else, which the other one has
         loss = dataclasses.replace(run.loss, penalty="exact", mismatch=0.0, augment=0.0)
-        generator = dataclasses.replace(run.generator, latent=0, motion=0)
+        generator = dataclasses.replace(run.generator, latent=0)
         run = dataclasses.replace(run, loss=loss, generator=generator)
     batch, nets = host_batch(run, B), training.make_nets(run)
     keep = optax.trace(0.0)  # its state is the gradient

@@ -26,6 +26,7 @@ from jaxvid.ops.positions import sinusoids
 from jaxvid.typing import Batch
 
 PLACES = 4  # rows and columns that the clip critic keeps of a frame
+AWAY = 30.0  # for the posterior a way of a thirtieth of the frame is 1
 
 
 def _pool(x_BHWC: jax.Array) -> jax.Array:
@@ -140,6 +141,9 @@ class Posterior(nn.Module):
     """A real clip -> mean and log standard deviation (B,latent) of the latent that it came from,
     and the same of each frame's motion (B,T,motion).
 
+    ``away`` (B,T,2), where there is motion: how far a frame's actors stand from the script's
+    places, in frame widths (``rewards.camera``). Fractions of a pixel, which the eyes do not see.
+
     The video comes in the type that is computed in; the results are float32.
 
     Trained with the generator as a conditional variational autoencoder (Larsen et al., 2016; for
@@ -152,14 +156,16 @@ class Posterior(nn.Module):
 
     @nn.compact
     def __call__(
-        self, video_BTHWC: jax.Array, batch: Batch
+        self, video_BTHWC: jax.Array, batch: Batch, away_BT2: jax.Array | None = None
     ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
         seen_BTD = ClipEyes(self.config, scripted=False, name="clip")(video_BTHWC, batch)
         h = leaky(Dense(self.config.clip_width, name="mix")(seen_BTD.mean(axis=1)))
         clip = Dense(2 * self.latent, name="latent")(h) if self.latent else h[:, :0]
         frame = seen_BTD[..., :0]
         if self.motion:
-            frame = Dense(2 * self.motion, name="motion")(leaky(seen_BTD))
+            assert away_BT2 is not None
+            found = [leaky(seen_BTD), AWAY * away_BT2.astype(seen_BTD.dtype)]
+            frame = Dense(2 * self.motion, name="motion")(jnp.concatenate(found, axis=-1))
         return _narrow(clip), _narrow(frame)
 
 

@@ -34,6 +34,8 @@ from jaxvid.ops.warp import warp
 from jaxvid.typing import Batch
 
 OCTAVES = 3
+REACH = 0.1  # of the frame: how far a camera goes for motion of 1 and a weight of 1
+SWAY = nn.initializers.normal(0.2)
 
 
 class Layer(nn.Module):
@@ -136,8 +138,8 @@ class Generator(nn.Module):
         frame_BTD += Dense(c.width, name="summary")(text_BD)[:, None]
         if c.motion:
             motion_BTM = jnp.zeros((B, T, c.motion)) if motion_BTM is None else motion_BTM
-            moved = Dense(c.width, use_bias=False, name="motion")
-            frame_BTD += moved(motion_BTM.astype(dtype))
+            batch, motion_BTM = Camera(c.greedy, name="camera")(batch, motion_BTM)
+            frame_BTD += Dense(c.width, use_bias=False, name="motion")(motion_BTM.astype(dtype))
         if self.classes:
             frame_BTD += ClassEmbed(c.width, self.classes, name="class")(batch["label"])[:, None]
         h, w = H // c.patch, W // c.patch
@@ -165,6 +167,27 @@ class Generator(nn.Module):
         shift = c.window // 2 * (i % 2)  # every second layer
         how = (c.heads, c.attention, c.window, shift, self.implementation)
         return layer(*how, name=f"layer{i}")
+
+
+class Camera(nn.Module):
+    """Where there is a script, motion (B,T,M) moves its boxes, all alike, and says nothing else.
+
+    Returns the batch as the camera sees it, and the motion that is left to say: all of it where
+    there is no script. Motion that could say more came to say the background's tone (measured).
+    ``off`` where motion only serves to explore.
+    """
+
+    off: bool = False
+
+    @nn.compact
+    def __call__(self, batch: Batch, motion_BTM: jax.Array) -> tuple[Batch, jax.Array]:
+        if self.off:
+            return batch, motion_BTM
+        way = Dense(2, use_bias=False, kernel_init=SWAY, name="way")(motion_BTM)
+        places = batch["boxes"][..., :2] + REACH * way[:, :, None]
+        boxes = jnp.concatenate([places, batch["boxes"][..., 2:]], axis=-1)
+        scripted_B11 = batch["visible"].max((1, 2))[:, None, None] > 0
+        return {**batch, "boxes": boxes}, jnp.where(scripted_B11, 0.0, motion_BTM)
 
 
 class Decoder(nn.Module):

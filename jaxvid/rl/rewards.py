@@ -81,6 +81,14 @@ def entities(video_BTHWC: Video, script: Batch) -> dict[str, jax.Array]:
     return {"away": away, "area": safe / (H * W), "colour": seen / safe[..., None]}
 
 
+def camera(video_BTHWC: Video, script: Batch) -> Float[Array, "B T 2"]:
+    """How far the actors of each frame stand from their scripted places, in frame widths: the mean
+    over those on screen, 0 where there are none.
+    """
+    away, visible = entities(video_BTHWC, script)["away"], script["visible"][..., None]
+    return (away * visible).sum(2) / jnp.maximum(visible.sum(2), 1.0)
+
+
 def _within(place: jax.Array, centre: jax.Array, size: jax.Array) -> jax.Array:
     """About 1 inside of a side of a box that is wider by ``_AROUND``, 0 outside, smooth."""
     return jax.nn.sigmoid((size / 2 + _AROUND - jnp.abs(place - centre)) / 0.02)

@@ -28,6 +28,7 @@ from jaxvid.losses.adversarial import centring, critic_loss, generator_loss
 from jaxvid.losses.penalties import exact, finite
 from jaxvid.losses.reconstruction import charbonnier, divergence, transport
 from jaxvid.ops.augment import augment
+from jaxvid.rl import rewards
 from jaxvid.state import GanState, ema_update
 from jaxvid.steps.tasks import (
     Purpose,
@@ -40,6 +41,10 @@ from jaxvid.steps.tasks import (
     sample_tasks,
 )
 from jaxvid.typing import Batch, Metrics, Params, Reduce, Step
+
+# Nats that each motion number may say of a frame for nothing, else it learns to say nothing before
+# anything is drawn that could move (free bits: Kingma et al., 2016, arXiv:1606.04934).
+FREE = 2.0
 
 
 def to_unit(video_BTHWC: jax.Array) -> jax.Array:
@@ -155,11 +160,14 @@ def _play(game: Game, params: Params, *, draw: dict[str, Any]) -> dict[str, jax.
     played = {}
     if game.posterior is not None:
         seen = real.astype(game.compute.dtype)
-        clip, frame = game.posterior.apply({"params": params["posterior"]}, seen, batch)
+        away_BT2 = rewards.camera(real, batch) if m_BTM.shape[-1] else None
+        read = {"params": params["posterior"]}
+        clip, frame = game.posterior.apply(read, seen, batch, away_BT2)
         z_BZ = jnp.where(draw["read"][:, None] > 0, clip[0] + jnp.exp(clip[1]) * z_BZ, z_BZ)
         read_BTM = frame[0] + jnp.exp(frame[1]) * m_BTM
         m_BTM = jnp.where(draw["followed"][:, None, None] > 0, read_BTM, m_BTM)
-        played = {"kl": divergence(*clip), "motion_kl": divergence(*frame).mean(1)}
+        beyond_BT = jnp.maximum(divergence(*frame) - FREE * m_BTM.shape[-1], 0.0)
+        played = {"kl": divergence(*clip), "motion_kl": beyond_BT.mean(1)}
     known = (draw["noise"], real, draw["mask"])
     fake = game.generator.apply({"params": params}, *known, batch, z_BZ, m_BTM)
     return {**played, "fake": fake}
