@@ -5,7 +5,7 @@ bootstrap intervals over prompts:
 
     smoothness    interpolation error falls                    by 1 % at the interval's worse end
     coherence     warping error falls                          likewise
-    motion        actors' travel over four frames, else flow   0.9 to 1.1 of the reference's
+    motion        actors' travel along their way, else flow    0.9 to 1.1 of the reference's
     attributes    read by the analytic reader, or by a judge   at most 2 points fewer right
     diversity     of clips of one prompt                       at least 70 % of the reference's
     fresh critic  trained now on these clips and real ones     finds them no easier to tell (the
