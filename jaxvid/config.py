@@ -73,7 +73,7 @@ class GeneratorConfig:
     latent: int = 0  # numbers that say of a clip what conditions leave open; own clips need them
     motion: int = 0  # numbers that say so of each frame: how the camera shakes, where scripted
     policy: int = 0  # width of what draws them, once train.rl has tuned it; 0: N(0, I) draws them
-    greedy: bool = False  # whether the policy's mean is taken; filled by train.rl
+    actions: int = 0  # numbers a frame beside these, for the policy alone; filled by train.rl
     # Space then time, both at once in windows of frames, or both at once in the whole clip.
     attention: Literal["factorised", "windowed", "full"] = "factorised"
     window: int = 4  # frames of a window, if windowed
@@ -81,7 +81,7 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         positive(self, "width", "layers", "heads", "patch", "blocks", "drawing", "window")
         heads(self.width, self.heads)
-        not_negative(self, "text_layers", "latent", "motion", "policy")
+        not_negative(self, "text_layers", "latent", "motion", "policy", "actions")
         widths(self, "decoder")
         if self.width % 2:
             raise UserError(f"width {self.width} must be even; try {self.width + 1}")
@@ -258,7 +258,7 @@ class RlConfig:
     kl_budget: float = 20.0  # nats a frame; beyond it the run ends
     first: float = 0.5  # share of prompts whose first frame is known: a frozen key frame
     window: int = 0  # frames that the rewards' gradient goes through; 0: all
-    actions: int = 16  # numbers a frame, where the generator has no motion of its own
+    actions: int = 16  # numbers a frame, beside what the generator has of its own
     response: float = 0.003  # of -1..1: how much such numbers change a frame at the start
     width: int = 64  # of the policy
     critics_learn: bool = False  # on the policy's clips and real ones

@@ -52,17 +52,10 @@ class Trained(NamedTuple):
 
 
 def tuned_run(base: GanRun, run: RlRun) -> GanRun:
-    """The configuration of the generator with its policy. Where it has no motion of its own, it
-    gets one, which only serves to explore: the policy's mean is what makes clips.
+    """The configuration of the generator with its policy, whose actions are the generator's own
+    motion, if any, and numbers beside it that only serve to explore: their mean makes clips.
     """
-    generator = base.generator
-    own = generator.motion > 0
-    generator = dataclasses.replace(
-        generator,
-        motion=generator.motion if own else run.rl.actions,
-        policy=run.rl.width,
-        greedy=not own,
-    )
+    generator = dataclasses.replace(base.generator, policy=run.rl.width, actions=run.rl.actions)
     return dataclasses.replace(base, generator=generator)
 
 
@@ -97,9 +90,8 @@ def build(
         text_length=base.data.text_length,
     )[0]
     reference = {name: tree for name, tree in trained.generator.items() if name != "posterior"}
-    if not base.generator.motion:
-        kernel = _directions(nets.generator, reference, shown, run)
-        reference = reference | {"motion": {"kernel": kernel}}
+    kernel = _directions(nets.generator, reference, shown, run)
+    reference = reference | {"explore": {"kernel": kernel}}
     tuning = _tuning(tuned, run, nets)
     scales = _scales(tuning, trained.critics, source, tuned)
     state = _state(tuning, reference, trained.critics, scales, shown, run)
@@ -135,10 +127,10 @@ def _directions(generator: Generator, params: Params, batch: HostBatch, run: RlR
     directions of a GAN: Zhu et al., 2021), from one tangent a feature with random signs over the
     frames. Scaled so that normal numbers change a frame by ``rl.response``, root mean square.
     """
-    D = generator.config.width
-    config = dataclasses.replace(generator.config, motion=D)
+    D, own = generator.config.width, generator.config.motion
+    config = dataclasses.replace(generator.config, actions=D)
     whole = Generator(config, generator.classes, generator.remat, "reference")
-    weights = params | {"motion": {"kernel": jnp.eye(D)}}
+    weights = params | {"explore": {"kernel": jnp.eye(D)}}
     B, T, H, W, _ = batch["video"].shape
     keys = jax.random.split(jax.random.key(run.train.seed), 3)
     noise = jax.random.normal(keys[0], batch["video"].shape)
@@ -147,8 +139,9 @@ def _directions(generator: Generator, params: Params, batch: HostBatch, run: RlR
     side = min(POOLED, H)
 
     def respond(batch: Batch) -> jax.Array:
-        def film(motion: jax.Array) -> jax.Array:
+        def film(explored: jax.Array) -> jax.Array:
             zero = jnp.zeros_like(noise)
+            motion = jnp.pad(explored, ((0, 0), (0, 0), (own, 0)))
             video = whole.apply(
                 {"params": weights}, noise, zero, zero[..., :1], batch, latent, motion
             )

@@ -124,7 +124,8 @@ def make_nets(run: GanRun) -> Nets:
     critics = Critics(run.critic, classes=classes, remat=remat)
     g = run.generator
     posterior = Posterior(run.critic, g.latent, g.motion) if g.latent or g.motion else None
-    return Nets(generator, critics, posterior, Policy(g.motion, g.policy) if g.policy else None)
+    policy = Policy(g.motion + g.actions, g.policy) if g.policy else None
+    return Nets(generator, critics, posterior, policy)
 
 
 def build_gan(run: GanRun, batch: HostBatch) -> tuple[Nets, GanState]:
@@ -218,8 +219,8 @@ def train_gan(run: GanRun, folder: pathlib.Path, *, source: Source | None = None
 
     ``source``: other clips than those that the run names, of the same shape.
     """
-    if run.generator.policy or run.generator.greedy:
-        raise UserError("generator.policy and greedy are filled by train.rl; leave them out")
+    if run.generator.policy or run.generator.actions:
+        raise UserError("generator.policy and actions are filled by train.rl; leave them out")
     if source is None:
         run, source = open_training(run)
     check_run(folder, run)

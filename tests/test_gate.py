@@ -140,7 +140,7 @@ def test_a_run_resumes_and_keeps_its_reference(tuned: pathlib.Path) -> None:
     lines = (tuned / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 4 and '"r_motion"' in lines[0]
     nets, params, run = reinforce.load_rl(tuned, best=False)
-    assert run.generator.motion == 2 and run.generator.greedy and nets.policy is not None
+    assert run.generator.actions == 2 and nets.policy is not None
     plain = pipeline.training.load_gan(tuned.parent / "gan")[1].ema
     kept = {name: tree for name, tree in params.items() if name in plain}
     assert tree_digest(kept) == tree_digest({n: t for n, t in plain.items() if n != "posterior"})
@@ -161,11 +161,11 @@ def test_a_policy_that_does_nothing_is_the_reference(tuned: pathlib.Path) -> Non
     asked = gates.prompts(2, 2)
     shown = gates.show(gate.without_policy(params), asked)
     plain = pipeline.training.make_nets(
-        dataclasses.replace(run, generator=dataclasses.replace(run.generator, motion=0, policy=0))
+        dataclasses.replace(run, generator=dataclasses.replace(run.generator, actions=0, policy=0))
     )
     sample = jax.jit(pipeline.make_sampler(plain.generator))
     batch = next(gates._batches(asked))[1]
-    bare = {n: t for n, t in params.items() if n not in ("policy", "motion")}
+    bare = {n: t for n, t in params.items() if n not in ("policy", "explore")}
     video = pipeline.to_bytes(sample(bare, batch, jax.random.key(0)))
     np.testing.assert_allclose(
         shown.videos.reshape(-1, *shown.videos.shape[2:]), video[:4].astype(jnp.uint8), atol=1

@@ -11,7 +11,7 @@ import pytest
 from conftest import TINY_GAN
 
 from jaxvid import parallel, reinforce, training
-from jaxvid.config import OptimConfig, RlConfig, RlRun, TrainConfig
+from jaxvid.config import GanRun, OptimConfig, RlConfig, RlRun, TrainConfig
 from jaxvid.data.loader import Batches
 from jaxvid.data.scenes import Scenes
 from jaxvid.io.checkpoint import tree_digest
@@ -19,6 +19,7 @@ from jaxvid.rl.rewards import REWARDS, Reward
 from jaxvid.state import RlState
 from jaxvid.steps import rl
 from jaxvid.steps.rl import Tuning, make_rl_step
+from jaxvid.steps.sample import make_sampler
 
 BASE = dataclasses.replace(
     TINY_GAN, data=dataclasses.replace(TINY_GAN.data, frames=4), train=TrainConfig(batch_size=8)
@@ -43,8 +44,8 @@ RUN = RlRun(
 
 
 @functools.cache
-def trained() -> reinforce.Trained:
-    _, state = training.build_gan(BASE, HOST)
+def trained(run: GanRun = BASE) -> reinforce.Trained:
+    _, state = training.build_gan(run, HOST)
     # The last layers begin at zero, where nothing moves: some weights of no meaning instead.
     leaves, tree = jax.tree.flatten(state.params)
     keys = jax.random.split(jax.random.key(7), len(leaves))
@@ -102,10 +103,54 @@ def test_only_the_policy_learns(algorithm: str) -> None:
     assert {f"r_{name}" for name in RUN.rl.rewards} <= set(metrics)
 
 
+@functools.cache
+def moving() -> tuple[Tuning, RlState]:
+    """A generator with two motion numbers of its own, and three that are explored beside them."""
+    run = dataclasses.replace(BASE, generator=dataclasses.replace(BASE.generator, motion=2))
+    tuning, state, tuned = reinforce.build(run, RUN, trained(run), SOURCE)
+    assert (tuned.generator.motion, tuned.generator.actions, tuning.policy.actions) == (2, 3, 5)
+    bias = {"mean": jnp.full(5, 0.5), "log_std": jnp.full(5, 0.3)}
+    params = {**state.params, **{n: {**state.params[n], "bias": b} for n, b in bias.items()}}
+    return tuning, state.replace(params=params)
+
+
+@pytest.mark.parametrize("algorithm", ["policy", "path"])
+def test_own_motion_is_drawn_and_what_is_explored_only_for_samples(
+    algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuning, state = moving()
+    draw = jax.jit(functools.partial(rl._draw, tuning))(BATCH, KEY, jnp.int32(0))
+    still = np.asarray(draw["still"])
+    assert (still[..., :2] != 0).all() and (still[..., 2:] == 0).all()
+    monkeypatch.setattr(rl, "play", lambda tuning, state, draw, action: action)
+    nothing = {name: jnp.zeros_like(draw["free"]) for name in tuning.terms}
+    monkeypatch.setattr(rl, "reward", lambda *_: nothing)
+    learn = {"policy": rl._policy_grads, "path": rl._path_grads}[algorithm]
+    acted = jax.jit(lambda: learn(tuning, state, draw, first=state.params, made=None)[2][0])()
+    spread = np.exp([0.3] * 2 + [0.0] * 3) * [1, 1, *3 * [algorithm == "policy"]]
+    np.testing.assert_allclose(acted, 0.5 + spread * draw["epsilon"], rtol=1e-5, atol=1e-6)
+
+
+def test_the_sampler_draws_own_motion_and_takes_the_mean_of_the_rest() -> None:
+    tuning, state = moving()
+    network = tuning.game.generator
+    quiet = dataclasses.replace(network.config, actions=0)
+    alone = jax.jit(make_sampler(network.clone(config=quiet)))
+    tuned = jax.jit(make_sampler(network, tuning.policy))
+    zero = jax.tree.map(jnp.zeros_like, state.params)
+    plain = alone(state.reference, BATCH, KEY)
+    explored = {**zero, "mean": {**zero["mean"], "bias": jnp.float32([0, 0, 1, 0, 0])}}
+    wide = {**zero, "log_std": {**zero["log_std"], "bias": jnp.float32([0, 0, 1, 1, 1])}}
+    own = {**zero, "log_std": {**zero["log_std"], "bias": jnp.float32([1, 1, 0, 0, 0])}}
+    for policy, same in ((zero, True), (wide, True), (explored, False), (own, False)):
+        video = tuned(state.reference | {"policy": policy}, BATCH, KEY)
+        assert (np.abs(video - plain).max() < 1e-5) == same
+
+
 def test_a_group_that_does_the_same_changes_nothing() -> None:
     # No action changes a clip: all clips of a group are one, and the divergence is at its least.
     state = built()[1]
-    still = {**state.reference, "motion": jax.tree.map(jnp.zeros_like, state.reference["motion"])}
+    still = {**state.reference, "explore": jax.tree.map(jnp.zeros_like, state.reference["explore"])}
     state = state.replace(reference=still)
     after, metrics = compiled()(state, BATCH, KEY)
     assert float(metrics["flat_groups"]) == 1.0

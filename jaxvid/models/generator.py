@@ -114,8 +114,9 @@ class Generator(nn.Module):
 
         ``batch`` gives times, text, boxes, visible, attributes, background and label (see the
         legend); each is zero where it is unknown. ``latent`` (B, config.latent) says of the whole
-        clip what the conditions leave open, ``motion`` (B,T,config.motion) of each frame (None:
-        zero). Height and width must be multiples of the patch size.
+        clip what the conditions leave open, ``motion`` (B,T, config.motion + config.actions) of
+        each frame: its own numbers, then a policy's (None: zero). Height and width must be
+        multiples of the patch size.
         """
         c = self.config
         B, T, H, W, _ = noise_BTHWC.shape
@@ -136,10 +137,8 @@ class Generator(nn.Module):
         facts = [whole_BT, near.both, near.some, near.share, batch["times"]]
         frame_BTD += Dense(c.width, name="frame")(jnp.stack(facts, axis=-1).astype(dtype))
         frame_BTD += Dense(c.width, name="summary")(text_BD)[:, None]
-        if c.motion:
-            motion_BTM = jnp.zeros((B, T, c.motion)) if motion_BTM is None else motion_BTM
-            batch, motion_BTM = Camera(c.greedy, name="camera")(batch, motion_BTM)
-            frame_BTD += Dense(c.width, use_bias=False, name="motion")(motion_BTM.astype(dtype))
+        batch, said = self._moved(batch, motion_BTM, dtype)
+        frame_BTD += said
         if self.classes:
             frame_BTD += ClassEmbed(c.width, self.classes, name="class")(batch["label"])[:, None]
         h, w = H // c.patch, W // c.patch
@@ -162,6 +161,21 @@ class Generator(nn.Module):
         video = Fetch(name="fetch")(x, near, painted)
         return jnp.where(mask_BTHW1 > 0, known_BTHWC, video)
 
+    def _moved(
+        self, batch: Batch, motion_BTM: jax.Array | None, dtype: jnp.dtype
+    ) -> tuple[Batch, jax.Array]:
+        """The batch as a camera sees it, and what motion says to each frame (B,T,D), or zero."""
+        c, said = self.config, jnp.zeros((), dtype)
+        if motion_BTM is None:
+            motion_BTM = jnp.zeros((*batch["times"].shape, c.motion + c.actions))
+        own_BTM, explored_BTA = jnp.split(motion_BTM, [c.motion], axis=-1)
+        if c.motion:
+            batch, own_BTM = Camera(name="camera")(batch, own_BTM)
+            said += Dense(c.width, use_bias=False, name="motion")(own_BTM.astype(dtype))
+        if c.actions:
+            said += Dense(c.width, use_bias=False, name="explore")(explored_BTA.astype(dtype))
+        return batch, said
+
     def _layer(self, i: int) -> nn.Module:
         c, layer = self.config, nn.remat(Layer) if self.remat else Layer
         shift = c.window // 2 * (i % 2)  # every second layer
@@ -174,15 +188,10 @@ class Camera(nn.Module):
 
     Returns the batch as the camera sees it, and the motion that is left to say: all of it where
     there is no script. Motion that could say more came to say the background's tone (measured).
-    ``off`` where motion only serves to explore.
     """
-
-    off: bool = False
 
     @nn.compact
     def __call__(self, batch: Batch, motion_BTM: jax.Array) -> tuple[Batch, jax.Array]:
-        if self.off:
-            return batch, motion_BTM
         way = Dense(2, use_bias=False, kernel_init=SWAY, name="way")(motion_BTM)
         places = batch["boxes"][..., :2] + REACH * way[:, :, None]
         boxes = jnp.concatenate([places, batch["boxes"][..., 2:]], axis=-1)

@@ -1,7 +1,8 @@
 """One step of reinforcement learning: J(θ) = E[Σ_t r_t], over the generator's motion noise.
 
     1. For each prompt of the batch a group of clips is made: everything equal (noise, latent, first
-       frame) but the actions a[t] ~ N(μ_θ, σ_θ²) of the policy, which are the generator's motion.
+       frame) but the actions a[t] ~ N(μ_θ, σ_θ²) of the policy: the generator's own motion, and
+       numbers that change a frame as it answers to most (``reinforce``).
     2. Each frame is rewarded (``rl.rewards``), each term in units of what real clips spread.
     3. ``policy``: advantages of the rewards to go within each group, the clipped ratio, its
        gradient (GRPO with credit a frame). ``path``: the rewards' gradient through generator and
@@ -81,15 +82,14 @@ def make_rl_step(tuning: Tuning, *, reduce: Reduce = lambda tree: tree) -> Step:
 def act(tuning: Tuning, params: Params, draw: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
     """Mean and log standard deviation (N,T,A) of the policy for every clip of the groups.
 
-    Where its mean makes the clips, the spread only explores, and stays the reference's: it would
-    be narrowed for rewards that no clip gets.
+    Beside the generator's own motion its mean makes the clips and the spread only explores. That
+    stays the reference's: it would be narrowed for rewards that no clip gets.
     """
     prompt = draw["prompt"]
     mean, log_std = tuning.policy.apply(
         {"params": params}, prompt["batch"], prompt["real"], prompt["mask"]
     )
-    if tuning.game.generator.config.greedy:
-        log_std = jnp.zeros_like(log_std)
+    log_std = log_std.at[..., tuning.game.generator.config.motion :].set(0.0)
     group = tuning.config.group
     return jnp.repeat(mean, group, axis=0), jnp.repeat(log_std, group, axis=0)
 
@@ -191,14 +191,15 @@ def _path_grads(
     """Gradient of the rewards through the generator; only frames of the draw's window act and
     count.
     """
-    config, free, greedy = tuning.config, draw["free"], tuning.game.generator.config.greedy
+    config, free, own = tuning.config, draw["free"], tuning.game.generator.config.motion
     del first, made  # each update makes its clips anew
 
     def objective(params: Params) -> tuple[jax.Array, Any]:
         mean, log_std = act(tuning, params, draw)
         window = draw["window"][..., None]
         # A gradient needs no exploration.
-        action = mean if greedy else mean + jnp.exp(log_std) * draw["epsilon"]
+        spread = jnp.exp(log_std[..., :own]) * draw["epsilon"][..., :own]
+        action = mean.at[..., :own].add(spread)
         action = window * action + (1.0 - window) * jax.lax.stop_gradient(action)
         video = play(tuning, state, draw, action)
         terms = reward(tuning, state, draw, video)
@@ -259,7 +260,8 @@ def _draw(tuning: Tuning, batch: Batch, key: jax.Array, step: jax.Array) -> dict
         return jax.random.randint(key, (), 0, T - config.window + 1)
 
     window_B1 = jax.vmap(start)(keys(Purpose.TIMES))[:, None] if 0 < config.window < T else 0
-    width = config.window or T
+    own_BTM = draw_motion(key, step, index, frames=T, size=sizes.motion)
+    actions, width = sizes.motion + sizes.actions, config.window or T
     t = jnp.arange(T)
     window_BT = jnp.broadcast_to((t >= window_B1) & (t < window_B1 + width), (B, T))
     prompt: dict[str, Any] = {
@@ -268,7 +270,7 @@ def _draw(tuning: Tuning, batch: Batch, key: jax.Array, step: jax.Array) -> dict
         "mask": mask,
         "noise": jax.vmap(lambda k: jax.random.normal(k, real.shape[1:]))(keys(Purpose.NOISE)),
         "latent": draw_latent(key, step, index, size=sizes.latent)[0],
-        "still": draw_motion(key, step, index, frames=T, size=sizes.motion),
+        "still": jnp.pad(own_BTM, ((0, 0), (0, 0), (0, sizes.actions))),
         "free": 1.0 - known_BT,
         "window": window_BT.astype(jnp.float32) * (1.0 - known_BT),
         "picked": jax.vmap(pick)(keys(Purpose.FRAMES)),
@@ -276,14 +278,12 @@ def _draw(tuning: Tuning, batch: Batch, key: jax.Array, step: jax.Array) -> dict
         "augment_keys": keys(Purpose.AUGMENT),
         "wrong": mismatched(keys(Purpose.MISMATCH), batch),
     }
-    if sizes.greedy:  # the reference is the generator without motion
-        prompt["still"] = jnp.zeros_like(prompt["still"])
     once = ("wrong", "penalty_keys", "augment_keys")
     every = {name: value for name, value in prompt.items() if name not in once}
     draw = jax.tree.map(functools.partial(jnp.repeat, repeats=config.group, axis=0), every)
 
     def explore(key: jax.Array) -> jax.Array:
-        return jax.random.normal(key, (config.group, T, sizes.motion))
+        return jax.random.normal(key, (config.group, T, actions))
 
     epsilon = jax.vmap(explore)(keys(Purpose.ACTION))
-    return {**draw, "prompt": prompt, "epsilon": epsilon.reshape(-1, T, sizes.motion)}
+    return {**draw, "prompt": prompt, "epsilon": epsilon.reshape(-1, T, actions)}

@@ -39,7 +39,8 @@ def make_sampler(
         m_BTM = draw_motion(key, zero, batch["index"], frames=T, size=config.motion)
         if policy is not None:
             mean, log_std = policy.apply({"params": params["policy"]}, batch, known, mask)
-            m_BTM = mean if config.greedy else mean + jnp.exp(log_std) * m_BTM
+            spread = jnp.exp(log_std[..., : config.motion]) * m_BTM
+            m_BTM = mean.at[..., : config.motion].add(spread)
         weights = lower(params, dtype)
 
         def play(batch: Batch) -> jax.Array:
