@@ -120,6 +120,21 @@ def test_values_are_of_each_clip_and_merge(measure) -> None:  # type: ignore[no-
         np.testing.assert_allclose(merged[name], values[name].mean(), rtol=1e-6)
 
 
+def test_flow_along_the_real_clip_counts_neither_stills_nor_flicker() -> None:
+    real = moving((0.5, 0), frames=8)
+    still = np.repeat(real[:1], 8, axis=0)
+    exposure = np.exp(np.random.default_rng(0).normal(0, 0.2, (8, 1, 1, 1)))
+    clips = np.stack([real, still, moving((-0.5, 0), frames=8), np.clip(real * exposure, 0, 1)])
+
+    @jax.jit
+    def look(video, real):  # type: ignore[no-untyped-def]
+        return flow.flow_along(video, real), flow.mean_flow(flow.between(video)[0])
+
+    along, length = look(clips.astype(np.float32), np.repeat(real[None], 4, axis=0))
+    assert abs(along[0] - length[0]) < 1e-5 and abs(along[1]) < 1e-6 and along[2] < -0.5 * along[0]
+    assert 0.8 < along[3] / along[0] < 1.1 < length[3] / length[0]
+
+
 def test_mean_flow_is_in_widths_and_heights() -> None:
     field = np.zeros((2, 3, 4, 8, 2), np.float32)
     field[0] = (2, 0)

