@@ -7,7 +7,7 @@ bootstrap intervals over prompts:
     coherence     warping error falls                          likewise
     motion        along the script's way, or the real clip's   0.9 to 1.1 of the reference's
     attributes    read by the analytic reader, or by a judge   at most 2 points fewer right
-    diversity     of clips of one prompt                       at least 70 % of the reference's
+    diversity     of clips of one prompt, if real ones differ  at least 70 % of the reference's
     fresh critic  trained now on these clips and real ones     finds them no easier to tell (the
                   mean of four, whose first weights differ: at chance one is 3 points off another)
 
@@ -126,7 +126,7 @@ class Gate:
         batch = next(self._batches(prompts))[1]
         kl = float(self._diverge(params["policy"], batch))
         found = {c.name: c for c in compare(self._before.values, after.values)}
-        found |= {c.name: c for c in _diversity(self._before.videos, after.videos)}
+        found |= {c.name: c for c in _diversity(self._before.videos, after.videos, _real(prompts))}
         gain = sum(math.log(max(found[n].value, 1e-6)) for n in ("smoothness", "coherence"))
         broken = max(0.0, abs(math.log(max(found["motion"].value, 1e-6))) - math.log(1.1))
         broken += max(0.0, 0.7 - found["diversity"].value)
@@ -143,8 +143,9 @@ class Gate:
         """
         asked = self.prompts(prompts, samples)
         before, after = (self.show(p, asked) for p in (without_policy(params), params))
-        real = np.array([[example.video for example in row] for row in asked])
-        checks = [*compare(before.values, after.values), *_diversity(before.videos, after.videos)]
+        real = _real(asked)
+        checks = compare(before.values, after.values)
+        checks += _diversity(before.videos, after.videos, real)
         if fresh and len(asked) > 1:  # it learns from some prompts and is tried on others
             checks.append(_fresh(real, before.videos, after.videos))
         truth = self._measured(real, asked)
@@ -225,6 +226,11 @@ class Gate:
         return {name: value.reshape(P, S) for name, value in values.items()}
 
 
+def _real(prompts: list[list[Example]]) -> np.ndarray:
+    """The real clips (P,S,T,H,W,3) of prompts."""
+    return np.array([[example.video for example in row] for row in prompts])
+
+
 def without_policy(params: Params) -> Params:
     """The parameters with the policy that is N(0, I): the reference."""
     return params | {"policy": jax.tree.map(jnp.zeros_like, params["policy"])}
@@ -274,10 +280,12 @@ def compare(before: Values, after: Values) -> list[Check]:
     return checks
 
 
-def _diversity(before: np.ndarray, after: np.ndarray) -> list[Check]:
-    apart = [np.asarray(content.diversity(jnp.asarray(videos))) for videos in (before, after)]
-    if apart[0].mean() < 1e-3:  # the reference shows one clip a prompt: there is none to lose
-        return [Check("diversity", 1.0, 1.0, 1.0, "none in the reference", True)]
+def _diversity(before: np.ndarray, after: np.ndarray, real: np.ndarray) -> list[Check]:
+    apart = [np.asarray(content.diversity(jnp.asarray(videos))) for videos in (before, after, real)]
+    # Where a prompt has one real clip, clips of it that differ do so by what is wrong with them.
+    for name, videos in (("reference", apart[0]), ("real clips", apart[2])):
+        if videos.mean() < 1e-3:
+            return [Check("diversity", 1.0, 1.0, 1.0, f"none in the {name}", True)]
     found = ratio(apart[1], apart[0])
     return [Check("diversity", *found, "x reference, at least 0.7", found.mean >= 0.7)]
 

@@ -71,9 +71,10 @@ def test_each_line_can_fail(line: str, factors: dict[str, float]) -> None:
 def test_fewer_kinds_of_clips_fail() -> None:
     varied = RNG.integers(0, 256, (6, 4, 2, 16, 16, 3)).astype(np.uint8)
     same = np.broadcast_to(varied[:, :1], varied.shape)
-    assert gate._diversity(varied, varied)[0].passed
-    assert not gate._diversity(varied, same)[0].passed
-    assert gate._diversity(same, varied)[0].passed  # there was none to lose
+    assert gate._diversity(varied, varied, varied)[0].passed
+    assert not gate._diversity(varied, same, varied)[0].passed
+    assert gate._diversity(same, varied, varied)[0].passed  # there was none to lose
+    assert gate._diversity(varied, same, same)[0].passed  # it should have been lost
 
 
 def test_a_fresh_critic_tells_blank_clips_from_real_ones(monkeypatch: pytest.MonkeyPatch) -> None:
