@@ -3,14 +3,15 @@
 
 Both algorithms from several seeds, and four controls that the gate must refuse: the reward of
 stillness and one that is chance, each with and without a divergence to hold it back. ``--shaky``
-first trains a generator on clips whose camera shakes, and tunes that one. Writes ``results.json``,
+first trains a generator on clips whose camera shakes, ``--flickering FOLDER`` on clips of a folder
+whose exposure changes from frame to frame, and tunes that one. Writes ``results.json``,
 which a second call goes on from, and prints a Markdown table.
 """
 
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from jaxvid.config import GanRun, RlRun
 from jaxvid.data.source import Example, Source
 
 SHAKE = 0.03  # of the frame: standard deviation of the camera's place, each way, in each frame
+FLICKER = 0.15  # standard deviation of a frame's exposure, by its logarithm
 MEASURES = ("jerk", "acceleration error", "appearance error", "interpolation", "warping_error")
 
 
@@ -29,7 +31,7 @@ class Options:
     """Tunes, and tries every result at the gate."""
 
     run: pathlib.Path = pathlib.Path("runs/tiny")
-    """Folder of a trained run (folder for one, with --shaky)."""
+    """Folder of a trained run (folder for one, with --shaky and --flickering)."""
     out: pathlib.Path = pathlib.Path("runs/rl_benchmark")
     """Folder for the tuned runs and results.json."""
     steps: int = 100
@@ -41,29 +43,43 @@ class Options:
     samples: int = 32
     """Clips of each prompt."""
     shaky: bool = False
-    """Train the generator to be tuned, on shaky clips."""
+    """Train the generator to be tuned, on shaky clips of scenes."""
+    flickering: pathlib.Path | None = None
+    """Train it on flickering clips of this folder, of 8 frames; --rewards that need no script."""
     rewards: tuple[str, ...] = ()
     """Instead of the default ones."""
     only: tuple[str, ...] = ()
     """Rows whose name begins with one of these."""
 
 
-class Shaky:
-    """Clips of a source as a camera sees them that is not held still; scripts stay as they are."""
+class Worse:
+    """Clips of a source, worsened by ``spoil(video, rng)``; their scripts stay as they are."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(
+        self, source: Source, spoil: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+    ) -> None:
         self.source, self.name, self.labels = source, source.name, source.labels
+        self.spoil = spoil
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, index: int) -> Example:
         example = self.source[index]
-        rng = np.random.default_rng(index)
-        side = example.video.shape[1]
-        shifts = rng.normal(0.0, SHAKE * side, (len(example.video), 2))
-        video = np.stack([_shift(f, s) for f, s in zip(example.video, shifts, strict=True)])
+        video = self.spoil(example.video, np.random.default_rng(index))
         return dataclasses.replace(example, video=video)
+
+
+def shake(video: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As a camera sees it that is not held still."""
+    shifts = rng.normal(0.0, SHAKE * video.shape[1], (len(video), 2))
+    return np.stack([_shift(f, s) for f, s in zip(video, shifts, strict=True)])
+
+
+def flicker(video: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As old film shows it: each frame exposed anew."""
+    exposure = np.exp(rng.normal(0.0, FLICKER, len(video)))
+    return np.clip(np.rint(video * exposure[:, None, None, None]), 0, 255).astype(np.uint8)
 
 
 def _shift(frame_HWC: np.ndarray, by_2: np.ndarray) -> np.ndarray:
@@ -83,6 +99,18 @@ def shaky_run() -> GanRun:
     run = presets.quickstart_gan()
     generator = dataclasses.replace(run.generator, latent=8, motion=2)
     return dataclasses.replace(run, generator=generator)
+
+
+def flickering_run(folder: pathlib.Path) -> GanRun:
+    """One of real clips: how each frame is exposed is said by its motion, and nowhere else."""
+    run = presets.quickstart_gan()
+    return dataclasses.replace(
+        run,
+        data=dataclasses.replace(run.data, source=f"folder:{folder}", frames=8),
+        generator=dataclasses.replace(run.generator, motion=2),
+        loss=dataclasses.replace(run.loss, warmup=1400),
+        train=dataclasses.replace(run.train, steps=1500),
+    )
 
 
 def variants(options: Options) -> dict[str, RlRun]:
@@ -121,9 +149,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jaxvid import reinforce, training
         from jaxvid.io.media import atomic_write_text
 
-        if options.shaky:
-            base, source = training.open_training(shaky_run())
-            training.train_gan(base, options.run / "gan", source=Shaky(source))
+        if options.shaky or options.flickering:
+            wanted = flickering_run(options.flickering) if options.flickering else shaky_run()
+            base, source = training.open_training(wanted)
+            worse = Worse(source, flicker if options.flickering else shake)
+            training.train_gan(base, options.run / "gan", source=worse)
         options.out.mkdir(parents=True, exist_ok=True)
         if not (options.out / "gan").exists():
             (options.out / "gan").symlink_to((options.run / "gan").absolute())

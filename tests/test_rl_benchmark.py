@@ -2,8 +2,10 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
+import pytest
 
 from benchmarks import rl
 from jaxvid import presets, reinforce
@@ -11,17 +13,18 @@ from jaxvid.data.scenes import Scenes
 from jaxvid.gate import Check, Verdict
 
 
-def test_shaky_clips_shake_and_their_scripts_do_not() -> None:
+@pytest.mark.parametrize("spoil", [rl.shake, rl.flicker])
+def test_worse_clips_are_less_smooth_and_keep_their_scripts(spoil: Any) -> None:
     source = Scenes("train", length=4)
-    shaky = rl.Shaky(source)
-    assert len(shaky) == 4 and shaky.name == source.name
-    plain, moved = source[1], shaky[1]
-    assert moved.script == plain.script and moved.video.shape == plain.video.shape
-    still, shaken = (
-        np.abs(np.diff(v.astype(float), n=2, axis=0)).mean() for v in (plain.video, moved.video)
+    worse = rl.Worse(source, spoil)
+    assert len(worse) == 4 and worse.name == source.name
+    plain, spoilt = source[1], worse[1]
+    assert spoilt.script == plain.script and spoilt.video.shape == plain.video.shape
+    before, after = (
+        np.abs(np.diff(v.astype(float), n=2, axis=0)).mean() for v in (plain.video, spoilt.video)
     )
-    assert shaken > 1.5 * still
-    np.testing.assert_array_equal(moved.video, shaky[1].video)
+    assert after > 1.5 * before
+    np.testing.assert_array_equal(spoilt.video, worse[1].video)
 
 
 def test_a_shift_by_whole_pixels_moves_them() -> None:
@@ -39,6 +42,8 @@ def test_rows_are_runs_that_can_be_made() -> None:
         reinforce.check_rewards(base, run)
         assert run.train.steps == 10
     assert rows["path, seed 1"].train.seed == 1
+    without = rl.variants(rl.Options(rewards=("interpolation", "warping", "dynamics")))
+    reinforce.check_rewards(rl.flickering_run(pathlib.Path("sprites")), without["path, seed 0"])
     own = rl.variants(rl.Options(rewards=("dynamics",)))
     assert own["policy, seed 0"].rl.rewards == ("dynamics",)
 
