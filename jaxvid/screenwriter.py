@@ -72,8 +72,15 @@ class Screenwriter:
         self._pictures = pictures
         self._read = compile_function(
             lambda params, text, image, key: sample(
-                planner, params, text, image, key, temperature=temperature, top_p=top_p
-            )
+                planner,
+                params,
+                text,
+                image,
+                key,
+                temperature=temperature,
+                top_p=top_p,
+                phases=STRIDE,
+            )  # fmt: skip
         )
 
     def write(

@@ -25,7 +25,7 @@ from jaxvid.lint import lint
 from jaxvid.losses.tokens import exact, log_probs
 from jaxvid.models.planner import Planner, sample
 from jaxvid.models.prompt import GRIDS, PICTURE, STRIDE
-from jaxvid.ops.automaton import states
+from jaxvid.ops.automaton import allowed, restrict, states
 from jaxvid.optim import make_optimizer
 from jaxvid.parallel import compile_step, make_mesh, place_batch, replicate
 from jaxvid.staging import stage
@@ -132,6 +132,26 @@ def test_cached_decoding_equals_teacher_forcing(params):
         np.testing.assert_allclose(got[0][:, 0], wanted[0][:, s], atol=1e-5)
         np.testing.assert_allclose(got[1][:, 0], wanted[1][:, s], atol=1e-5)
         before = host["tokens"][:, s : s + 1]
+
+
+def test_phases_of_a_text_are_read_and_their_probabilities_averaged(batch, params):
+    text = np.asarray(batch["text"]).copy()
+    text[0] = 1 + np.arange(L) % 100  # has no room to begin later
+    draw = jax.jit(functools.partial(sample, MODEL, phases=STRIDE))
+    found = draw(params, jnp.asarray(text), batch["image"], jax.random.key(2))
+    state = states(found.tokens_BS)
+    told = []
+    for by in range(STRIDE):
+        later = np.pad(text[1:], ((0, 0), (by, 0)))[:, :L]
+        later = jnp.asarray(np.concatenate([text[:1], later]))
+        logits, weights = apply({"params": params}, later, batch["image"], found.tokens_BS)
+        logp = restrict(logits, allowed(state))
+        told.append(jnp.take_along_axis(logp, found.tokens_BS[..., None], -1)[..., 0])
+        if not by:
+            np.testing.assert_allclose(found.weights_BSM, np.exp(weights[..., :M]), atol=1e-5)
+    mean = np.log(np.exp(np.array(told, np.float64)).mean(0))
+    np.testing.assert_allclose(found.logp_BS, mean, atol=1e-4)
+    assert np.abs(told[0] - mean)[0].max() < 1e-4 and np.abs(told[0] - mean)[1:].max() > 0.01
 
 
 def test_the_future_and_the_token_itself_have_no_gradient(batch, params):

@@ -27,6 +27,8 @@ PROMPTS = [
     "it bounces on a dark grid, then",
     "x",
     "圆 and 星 🌟",
+    "the blue one goes up",
+    "a",
 ]
 CIRCLE = Outline((Look("circle", "red"),), (Take((Part(0, "right"),)),))
 
@@ -73,7 +75,7 @@ def test_a_planner_that_saw_no_pictures_is_shown_none(
 
 def test_drafts_do_not_depend_on_those_beside_them(writer: Screenwriter) -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 70, 3)).astype(np.uint8)
-    images = [None, image, None, image[:, ::-1], None]
+    images = [None, image, None, image[:, ::-1], None, None, image]
     many = Screenwriter(PLANNER, weights(PLANNER), batch=2).write_all(
         PROMPTS, images=images, seed=5
     )

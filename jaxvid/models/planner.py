@@ -211,6 +211,22 @@ def repeat(prompt: Prompt, times: int) -> Prompt:
     return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), prompt) if times > 1 else prompt
 
 
+def moved(text_BL: jax.Array, by: int) -> jax.Array:
+    """The text that begins ``by`` bytes later; as it was where its end would be lost."""
+    L = text_BL.shape[1]
+    full_B1 = (text_BL[:, L - by :] > 0).any(1, keepdims=True)
+    return jnp.where(full_B1, text_BL, jnp.pad(text_BL, ((0, 0), (by, 0)))[:, :L])
+
+
+def together(logits_PBV: jax.Array, may_BV: jax.Array) -> jax.Array:
+    """log of the mean probability that P readings give to each token that may follow (B,V)."""
+    P = len(logits_PBV)
+    if P == 1:
+        return logits_PBV[0]
+    may_PBV = jnp.broadcast_to(may_BV, logits_PBV.shape)
+    return jax.nn.logsumexp(restrict(logits_PBV, may_PBV), axis=0) - np.log(P)
+
+
 def sample(
     model: Planner,
     params: Params,
@@ -221,14 +237,18 @@ def sample(
     temperature: float = 1.0,
     top_p: float = 1.0,
     group: int = 1,
+    phases: int = 1,
     index_B: jax.Array | None = None,
 ) -> Sample:
     """Draws outlines token by token from ``ops.automaton.restrict`` of the logits.
 
-    ``group`` of them for each prompt, side by side (N = B x group).
+    ``group`` of them for each prompt, side by side (N = B x group). ``phases`` up to STRIDE: the
+    text is read as often, each time cut into words a byte elsewhere, and the probabilities of all
+    readings are averaged at every token. It points by the first.
 
     ``temperature`` 0 takes the likeliest token everywhere; log p is then that at temperature 1.
-    ``grammar.decode`` accepts all that comes out, and ``losses.tokens.log_probs`` recomputes log p.
+    ``grammar.decode`` accepts all that comes out, and ``losses.tokens.log_probs`` recomputes log p
+    where there is one phase.
     The draw of an example depends on ``key`` and its ``index`` (its place in the batch, if that is
     None), not on the batch's size.
     """
@@ -237,7 +257,9 @@ def sample(
     index = jnp.arange(text_BL.shape[0]) if index_B is None else index_B
     keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.repeat(index, group))
     keys_B = jax.vmap(jax.random.fold_in)(keys_B, jnp.tile(jnp.arange(group), len(index)))
-    prompt: Any = model.apply({"params": params}, text_BL, image_BHWC, method="read")
+    texts = jnp.concatenate([moved(text_BL, by) for by in range(phases)])
+    images = jnp.tile(image_BHWC, (phases, 1, 1, 1))
+    prompt: Any = model.apply({"params": params}, texts, images, method="read")
     prompt = repeat(prompt, group)
 
     def noise(key: jax.Array, at: jax.Array) -> jax.Array:
@@ -246,13 +268,12 @@ def sample(
     def body(carry: tuple, at: jax.Array) -> tuple:
         cache, state_B, before_B = carry
         written: Any = model.apply(
-            {"params": params}, before_B[:, None], state_B[:, None], at, cache, prompt,
-            method="write",
+            {"params": params}, jnp.tile(before_B, phases)[:, None],
+            jnp.tile(state_B, phases)[:, None], at, cache, prompt, method="write",
         )  # fmt: skip
         logits_B1V, weights_B1M, cache = written
-        logp_BV = restrict(
-            logits_B1V[:, 0], allowed(state_B), temperature=temperature or 1.0, top_p=top_p
-        )
+        mixed_BV = together(logits_B1V.reshape(phases, B, -1), allowed(state_B))
+        logp_BV = restrict(mixed_BV, allowed(state_B), temperature=temperature or 1.0, top_p=top_p)
         # The Gumbel-max trick: the argmax of log p + noise is a draw from p.
         score_BV = logp_BV
         if temperature > 0:
@@ -260,10 +281,10 @@ def sample(
         token_B = jnp.argmax(score_BV, axis=-1).astype(jnp.int32)
         chosen_B = jnp.take_along_axis(logp_BV, token_B[:, None], axis=-1)[:, 0]
         state_B = next_state[state_B, token_B].astype(jnp.int32)
-        pointed_BM = jnp.exp(weights_B1M[:, 0, : prompt.text.mask_BM.shape[1]])
+        pointed_BM = jnp.exp(weights_B1M[:B, 0, : prompt.text.mask_BM.shape[1]])
         return (cache, state_B, token_B), (token_B, chosen_B, pointed_BM)
 
-    cache = model.apply({"params": params}, B, grammar.LENGTH, method="empty_cache")
+    cache = model.apply({"params": params}, phases * B, grammar.LENGTH, method="empty_cache")
     first = (cache, jnp.full(B, grammar.START, jnp.int32), jnp.zeros(B, jnp.int32))
     out: tuple[jax.Array, jax.Array, jax.Array]
     _, out = jax.lax.scan(body, first, jnp.arange(grammar.LENGTH))
