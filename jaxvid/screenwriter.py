@@ -20,7 +20,7 @@ from jaxvid.parallel import compile_function
 from jaxvid.reinforce_planner import load_planner_rl
 from jaxvid.script import Script, Span
 from jaxvid.staging import script_paths, stage
-from jaxvid.typing import Params
+from jaxvid.typing import Params, UserError
 
 logger = logging.getLogger("jaxvid")
 FAINT = 0.35  # of the greatest weight: places beside it that belong to a span
@@ -246,3 +246,19 @@ def export(run: str | pathlib.Path, out: str | pathlib.Path) -> pathlib.Path:
         params = state.ema
     shared = dataclasses.replace(planner_run, base="")  # a path of this machine alone
     return write_weights(out, jax.device_get(params), config=configs.to_json(shared))
+
+
+def average(weights: Sequence[str | pathlib.Path], out: str | pathlib.Path) -> pathlib.Path:
+    """Writes the mean of exported planners as one, which reads better than each where they are of
+    one training that went on (a model soup: Wortsman et al., 2022, arXiv 2203.05482).
+
+    Raises UserError where they differ in shape, or a file cannot be read or written.
+    """
+    if not weights:
+        raise UserError("no weights to average; name files that jaxvid export wrote")
+    read = [training_planner.read_planner(pathlib.Path(path)) for path in weights]
+    for path, (planner, _, _) in zip(weights, read, strict=True):
+        if planner != read[0][0]:
+            raise UserError(f"{path} is of another network than {weights[0]}; average alike ones")
+    mean = jax.tree.map(lambda *leaves: np.mean(leaves, axis=0), *(params for _, params, _ in read))
+    return write_weights(out, mean, config=configs.to_json(read[0][2]))

@@ -287,3 +287,16 @@ def test_shared_weights_name_no_path_of_the_machine(tiny_run, tmp_path):
     out = screenwriter.export(run, tmp_path / "out.safetensors")
     assert b"somebody" not in out.read_bytes()
     assert config.from_json(config.PlannerRun, read_weights(out)[1]).base == ""
+
+
+def test_exported_planners_are_averaged(exported: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    params, written = read_weights(exported)
+    other = write_weights(tmp_path / "other", jax.tree.map(lambda p: 3 * p, params), config=written)
+    mean, config_ = read_weights(screenwriter.average([exported, other], tmp_path / "mean"))
+    assert config_ == written
+    for a, b in zip(*map(jax.tree.leaves, (mean, params)), strict=True):
+        np.testing.assert_allclose(a, 2 * b, rtol=2e-3, atol=1e-6)
+    with pytest.raises(UserError, match="of another network"):
+        screenwriter.average([exported, training_planner.SHIPPED], tmp_path / "mean")
+    with pytest.raises(UserError, match="no weights"):
+        screenwriter.average([], tmp_path / "mean")
