@@ -247,8 +247,7 @@ def sample(
     readings are averaged at every token. It points by the first.
 
     ``temperature`` 0 takes the likeliest token everywhere; log p is then that at temperature 1.
-    ``grammar.decode`` accepts all that comes out, and ``losses.tokens.log_probs`` recomputes log p
-    where there is one phase.
+    ``grammar.decode`` accepts all that comes out; ``losses.tokens.log_probs`` knows one phase's p.
     The draw of an example depends on ``key`` and its ``index`` (its place in the batch, if that is
     None), not on the batch's size.
     """
@@ -257,9 +256,9 @@ def sample(
     index = jnp.arange(text_BL.shape[0]) if index_B is None else index_B
     keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.repeat(index, group))
     keys_B = jax.vmap(jax.random.fold_in)(keys_B, jnp.tile(jnp.arange(group), len(index)))
-    texts = jnp.concatenate([moved(text_BL, by) for by in range(phases)])
-    images = jnp.tile(image_BHWC, (phases, 1, 1, 1))
-    prompt: Any = model.apply({"params": params}, texts, images, method="read")
+    text_BL = jnp.concatenate([moved(text_BL, by) for by in range(phases)])
+    image_BHWC = jnp.tile(image_BHWC, (phases, 1, 1, 1))
+    prompt: Any = model.apply({"params": params}, text_BL, image_BHWC, method="read")
     prompt = repeat(prompt, group)
 
     def noise(key: jax.Array, at: jax.Array) -> jax.Array:
@@ -272,13 +271,12 @@ def sample(
             jnp.tile(state_B, phases)[:, None], at, cache, prompt, method="write",
         )  # fmt: skip
         logits_B1V, weights_B1M, cache = written
-        mixed_BV = together(logits_B1V.reshape(phases, B, -1), allowed(state_B))
-        logp_BV = restrict(mixed_BV, allowed(state_B), temperature=temperature or 1.0, top_p=top_p)
+        may_BV = allowed(state_B)
+        mixed_BV = together(logits_B1V.reshape(phases, B, -1), may_BV)
+        logp_BV = restrict(mixed_BV, may_BV, temperature=temperature or 1.0, top_p=top_p)
         # The Gumbel-max trick: the argmax of log p + noise is a draw from p.
-        score_BV = logp_BV
-        if temperature > 0:
-            score_BV = logp_BV + jax.vmap(noise, (0, None))(keys_B, at)
-        token_B = jnp.argmax(score_BV, axis=-1).astype(jnp.int32)
+        drawn_BV = jax.vmap(noise, (0, None))(keys_B, at) if temperature > 0 else 0.0
+        token_B = jnp.argmax(logp_BV + drawn_BV, axis=-1).astype(jnp.int32)
         chosen_B = jnp.take_along_axis(logp_BV, token_B[:, None], axis=-1)[:, 0]
         state_B = next_state[state_B, token_B].astype(jnp.int32)
         pointed_BM = jnp.exp(weights_B1M[:B, 0, : prompt.text.mask_BM.shape[1]])
