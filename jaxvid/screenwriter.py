@@ -24,8 +24,8 @@ from jaxvid.typing import Params, UserError
 
 logger = logging.getLogger("jaxvid")
 FAINT = 0.35  # of the greatest weight: places beside it that belong to a span
-# A slot read with less probability is in doubt: so are some in 14 % of held-out English prompts, of
-# which half are misread, and in four of five misread ones (300 prompts, 2026-11-27).
+# A slot read with less probability is in doubt: so are some in 9 % of held-out English prompts, of
+# which half are misread, and in two of three misread ones (300 prompts, 2026-11-27).
 DOUBT = 0.75
 
 
