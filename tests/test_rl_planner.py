@@ -176,9 +176,12 @@ def test_a_planner_is_tuned_compared_and_loaded(tiny_run: pathlib.Path) -> None:
     folder = tiny_run / "rl_planner"
     gate = json.loads((folder / "gate.json").read_text())
     assert {"exact", "strict"} <= set(gate) and len(gate["exact"]) == 3
-    draft = screenwriter.load(folder).write("a red circle moves right")
+    tuned = screenwriter.load(folder)
+    assert tuned.write("a red circle moves right").script.entities
     out = screenwriter.export(folder, tiny_run / "tuned.safetensors")
-    assert screenwriter.load(out).write("a red circle moves right").outline == draft.outline
+    kept = screenwriter.load(out)._params  # at half precision
+    for one, other in zip(*map(jax.tree.leaves, (tuned._params, kept)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
 
 
 def test_rewards_that_are_not_known_are_refused(
