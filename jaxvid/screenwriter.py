@@ -1,6 +1,7 @@
 """The screenwriter: a trained planner, ready to be asked. Prompt, and picture, in; script out."""
 
 import dataclasses
+import functools
 import logging
 import pathlib
 from collections.abc import Sequence
@@ -71,16 +72,7 @@ class Screenwriter:
         self._params, self.length, self._batch = params, planner.text_length, batch
         self._pictures = pictures
         self._read = compile_function(
-            lambda params, text, image, key: sample(
-                planner,
-                params,
-                text,
-                image,
-                key,
-                temperature=temperature,
-                top_p=top_p,
-                phases=STRIDE,
-            )  # fmt: skip
+            functools.partial(sample, planner, temperature=temperature, top_p=top_p, phases=STRIDE)
         )
 
     def write(
