@@ -20,6 +20,7 @@ import tyro
 from jaxvid import cli, presets
 from jaxvid.config import GanRun, RlRun
 from jaxvid.data.source import Example, Source
+from jaxvid.typing import UserError
 
 SHAKE = 0.03  # of the frame: standard deviation of the camera's place, each way, in each frame
 FLICKER = 0.15  # standard deviation of a frame's exposure, by its logarithm
@@ -143,6 +144,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Tunes what is missing, then prints the table."""
     options = tyro.cli(Options, args=argv, prog="benchmarks.rl")
     with cli.user_errors():
+        if options.shaky and options.flickering:
+            raise UserError("--shaky and --flickering train two generators; choose one")
         from jaxvid import parallel
 
         parallel.start()

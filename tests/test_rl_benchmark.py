@@ -55,3 +55,12 @@ def test_the_table_marks_what_failed(tmp_path: pathlib.Path) -> None:
     row = rl.table(found).splitlines()[-1]
     assert "| control | failed |" in row and "0.100 (0.050 to 0.200) ✗" in row and "0.50" in row
     assert rl.table({}) == "nothing was tuned"
+
+
+def test_two_generators_at_once_are_refused(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        rl.main(["--shaky", "--flickering", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert "choose one" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
