@@ -159,6 +159,10 @@ def _generate(options: Generate) -> None:
     planner = None if options.planner is None else str(options.planner)
     pipe = pipeline.load(options.run, planner=planner)
     folder = options.script.parent if options.script else None
+    draft = None
+    if story is None and options.prompt is not None and pipe.writer is not None:
+        draft = pipe.draft(options.prompt, image=image, seed=options.seed)
+        story = draft.script
     clip = pipe.generate(
         options.prompt,
         script=story,
@@ -171,8 +175,8 @@ def _generate(options: Generate) -> None:
     )
     clip.save(options.out, scale=options.scale, burn=options.burn)
     print(f"{options.out}: {len(clip.video)} frames at {clip.fps:g} frames a second")
-    if story is None and options.prompt is not None and pipe.writer is not None:
-        _tell_doubts(pipe.draft(options.prompt, image=image, seed=options.seed))
+    if draft is not None:
+        _tell_doubts(draft)
 
 
 def _edit(options: Edit) -> None:
