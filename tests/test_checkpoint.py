@@ -1,6 +1,7 @@
 """Laws of checkpoints: what is saved comes back bit for bit; the latest and the best are kept."""
 
 import contextlib
+import errno
 import gc
 import pathlib
 import resource
@@ -11,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from flax import struct
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -203,6 +205,42 @@ def test_where_none_is_good_nothing_is_touched(tmp_path: pathlib.Path) -> None:
             Checkpoints(folder, alone=alone)
         assert caught.value.code == 65
     assert everything(folder) == before and not (tmp_path / "quarantine").exists()
+
+
+@ORBAX_LEFTOVERS
+def test_what_is_whole_stays_though_it_cannot_be_read_now(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of memory, say, or of open files: neither tells anything of the bytes."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    def closed(*_: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    folder = tmp_path / "checkpoints"
+    three(folder)
+    before = everything(folder)
+    with Checkpoints(folder) as checkpoints:
+        with monkeypatch.context() as patch, pytest.raises(UserError, match="3 .*RESOURCE"):
+            patch.setattr(ocp.CheckpointManager, "restore", fail)
+            checkpoints.restore(small())
+        assert checkpoints.restore(small())[0].params["w"][0] == 3
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="3 .*Too many open"):
+        patch.setattr(pathlib.Path, "read_bytes", closed)
+        Checkpoints(folder)
+    assert everything(folder) == before and not (tmp_path / "quarantine").exists()
+
+
+def test_a_reader_takes_what_was_saved_since_it_opened(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "checkpoints"
+    three(folder)
+    with Checkpoints(folder, alone=True) as reader, Checkpoints(folder) as checkpoints:
+        checkpoints.save(4, small(4), NOTE, score=0.0)
+        checkpoints.wait()
+        assert reader.best == 4
+        assert reader.restore(small())[0].params["w"][0] == 4
 
 
 @ORBAX_LEFTOVERS

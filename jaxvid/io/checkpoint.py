@@ -6,6 +6,7 @@ named, moved to ``quarantine`` beside the checkpoints, and the newest good one i
 is good, nothing is moved and the run stops. All calls of Orbax are here.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -36,12 +37,8 @@ LEGIBLE = ("_CHECKPOINT_METADATA", "metrics/metrics", "note/metadata")  # JSON i
 UNFINISHED = ".orbax-checkpoint-tmp"  # in the names of folders that Orbax has not committed
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Orbax logs whole tracebacks of what is reported here in a line."""
-    return "orbax" not in record.pathname
-
-
-logging.getLogger("absl").addFilter(_is_news)
+# Orbax logs whole tracebacks of what is reported here in a line.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
 
 class Checkpoints:
@@ -184,6 +181,10 @@ class Checkpoints:
                 return self._manager.restore(step, args=args)["state"], note
         except Exception as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            self._good.pop(step, None)
+            if self._whole(step) and (self.folder / str(step) / manifest.NAME).exists():
+                told = f"checkpoint {step} in {self.folder} is whole, but cannot be read"
+                raise UserError(f"{told}: {reason}", code=74) from error
             raise manifest.Damaged(f"it cannot be read: {reason}") from error
         raise UserError(f"checkpoint {step} in {self.folder} {problem}")
 
@@ -231,6 +232,8 @@ class Checkpoints:
                 code=65,
             )
         self._set_aside()
+        if self._alone and hasattr(self, "_manager"):
+            self._manager.reload()  # Orbax knows only the steps that were there when it opened
         return steps
 
     def _whole(self, step: int) -> bool:
@@ -248,13 +251,14 @@ class Checkpoints:
                     "checkpoint %d in %s has no manifest, so its bytes cannot be checked",
                     *(step, self.folder),
                 )
-                for name in LEGIBLE:  # without these Orbax cannot even be asked
-                    if (path := folder / name).exists():
-                        json.loads(path.read_bytes())
-        except (manifest.Damaged, OSError, ValueError) as error:
+                for path in filter(pathlib.Path.exists, (folder / name for name in LEGIBLE)):
+                    json.loads(path.read_bytes())  # without these Orbax cannot even be asked
+        except (manifest.Damaged, FileNotFoundError, NotADirectoryError, ValueError) as error:
             self._bad[step] = str(error)
             logger.warning("checkpoint %d in %s is damaged: %s", step, self.folder, error)
             return False
+        except OSError as error:  # no rights, too many open files: another day it is as it was
+            raise UserError(f"checkpoint {step} cannot be read now: {error}", code=74) from error
         self._good[step] = time.monotonic()
         return True
 
@@ -373,10 +377,8 @@ def _described(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def _key(part: Any) -> str:
-    for name in ("name", "key", "idx"):
-        if hasattr(part, name):
-            return str(getattr(part, name))
-    return str(part)
+    names = [name for name in ("name", "key", "idx") if hasattr(part, name)]
+    return str(getattr(part, names[0]) if names else part)
 
 
 def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -388,13 +390,10 @@ def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
 
 def tree_digest(tree: Any) -> str:
     """SHA-256 over the bytes of all leaves in order: equal digests mean bit-equal states."""
-    import hashlib
-
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
-        digest.update(
-            json.dumps([jax.tree_util.keystr(path), str(array.dtype), array.shape]).encode()
-        )
+        about = [jax.tree_util.keystr(path), str(array.dtype), array.shape]
+        digest.update(json.dumps(about).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
