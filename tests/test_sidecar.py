@@ -124,6 +124,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
             r"jsonl:1: needs a file and a caption",
         ),
         ("captions.csv", "name,words\na.mp4,x\n", r"csv:2: needs a file and a caption"),
+        ("captions.csv", "file,caption\na.mp4,red, blue and green\n", r"csv:2: has more cells"),
         ("captions.csv", f"file,caption\na.mp4,{'x' * 200_000}\n", r"csv:\d+: field larger"),
     ],
 )
@@ -132,6 +133,24 @@ def test_a_sidecar_that_cannot_be_read_says_where(tmp_path, name, text, message)
     with pytest.raises(UserError, match=message) as caught:
         captions(root, ["a.mp4"])
     assert "\n" not in str(caught.value)
+
+
+def test_rows_of_a_table_end_where_lines_end(tmp_path):
+    text = 'file,caption,class\na.mp4,a red\u2028ball,x,\nb.mp4,"two\nlines",y\n'
+    root = folder(tmp_path, captions_DOT_csv=text)
+    found = captions(root, ["a.mp4", "b.mp4"])
+    assert found == {"a.mp4": "a red\u2028ball", "b.mp4": "two\nlines"}
+
+
+def test_a_caption_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    root = folder(tmp_path, a_DOT_txt="a red ball")
+
+    def shut(*_):
+        raise PermissionError(13, "Permission denied", str(root / "a.txt"))
+
+    monkeypatch.setattr(type(root), "open", shut)
+    with pytest.raises(UserError, match=r"a\.txt: cannot be read \(Permission denied\)"):
+        captions(root, ["a.mp4"])
 
 
 def test_lines_that_name_no_clip_are_counted(tmp_path, caplog):

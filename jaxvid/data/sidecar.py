@@ -9,6 +9,7 @@ class folder gives the label ``class``.
 """
 
 import csv
+import io
 import json
 import logging
 import pathlib
@@ -43,6 +44,13 @@ def read(root: pathlib.Path, clips: list[str]) -> dict[str, Entry]:
     Bytes that are not UTF-8 become U+FFFD; how many captions that touched is logged, as is how many
     sidecar lines name no clip. Raises UserError, with the line, for a sidecar that cannot be read.
     """
+    try:
+        return _read(root, clips)
+    except OSError as error:
+        raise UserError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
+
+
+def _read(root: pathlib.Path, clips: list[str]) -> dict[str, Entry]:
     listed = _sidecar(root, set(clips))
     found = {}
     for clip in clips:
@@ -130,10 +138,15 @@ def _jsonl(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict[str, Any]]
 
 
 def _csv(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(text.splitlines(keepends=True))
+    reader = csv.DictReader(io.StringIO(text, newline=""))  # captions may hold U+2028
     try:
         for row in reader:
-            yield reader.line_num, {name: value for name, value in row.items() if name is not None}
+            if any(cell.strip() for cell in row.pop(None, [])):  # type: ignore[call-overload]
+                raise UserError(
+                    f"{path}:{reader.line_num}: has more cells than the first line has names; "
+                    "quote the caption or use captions.jsonl"
+                )
+            yield reader.line_num, dict(row)
     except csv.Error as error:
         raise UserError(
             f"{path}:{reader.line_num}: {error}; quote the caption or use captions.jsonl"
