@@ -146,6 +146,14 @@ def test_an_unknown_class_is_no_caption(tmp_path):
     assert opened(path)[0].caption == "toy set"
 
 
+def test_no_caption_of_several_is_none(tmp_path):
+    examples = [{"image_sequence": clip(i), "captions": said} for i, said in enumerate([["a"], []])]
+    path = prepare(
+        tmp_path, lambda f: tensors(f, captions=f.Sequence(f.Text())), {"train": examples}
+    )
+    assert {example.caption for example in both(path)} == {"a", "toy set"}
+
+
 def test_texts_and_further_classes_are_labels_over_all_splits(tmp_path):
     def features(f):
         classes = {"digit": f.ClassLabel(names=["0", "1"]), "label": f.ClassLabel(names=["x", "y"])}

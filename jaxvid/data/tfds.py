@@ -121,12 +121,15 @@ class Layout:
     features: str  # JSON
 
     def text(self, example: Node, path: Path) -> str | None:
-        """A feature as text; None for a number without a name."""
+        """A feature as text, the first of several; None for none, or a number without a name."""
         value = _get(example, path)
         if path in self.classes:
             names = self.classes[path]
             return names[value] if 0 <= value < len(names) else None
-        value = value[0] if isinstance(value, list | np.ndarray) and len(value) else value
+        if isinstance(value, list | np.ndarray):
+            if not len(value):
+                return None
+            value = value[0]
         return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
 
     def known(self, example: Node, names: Iterable[str]) -> dict[str, str]:
