@@ -180,6 +180,40 @@ def test_a_film_longer_than_a_record_is_stored_in_pieces(tmp_path, monkeypatch):
     np.testing.assert_array_equal(whole, clip(0, T=4 * FRAMES))
 
 
+@pytest.mark.parametrize("length", [3 * FRAMES, 4 * FRAMES - 1, 7 * FRAMES])
+def test_a_long_film_is_never_held(tmp_path, monkeypatch, caplog, length):
+    monkeypatch.setattr(folder, "PIECE", FRAMES + 1)
+    source = opened(fill(tmp_path / "set", 1, T=length), tmp_path)
+    assert min(c["frames"] for c in source.clips) >= 2 * FRAMES
+    assert "is held" not in caplog.text
+    longer = opened(tmp_path / "set", tmp_path, frames=2 * FRAMES)  # its records are others
+    assert min(c["frames"] for c in longer.clips) >= min(length, 4 * FRAMES)
+
+
+def test_links_to_folders_are_followed_once(tmp_path, caplog):
+    fill(tmp_path / "elsewhere", 2)
+    root = fill(tmp_path / "set", 1)
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "linked" / "back").symlink_to(root)
+    found = folder.find_clips(root)
+    assert len(found) == 3 and sum(name.startswith("linked/") for name in found) == 2
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch, caplog):
+    root = fill(tmp_path / "set", 1)
+    scan = os.scandir
+
+    def shut(path):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    (root / "shut").mkdir()
+    monkeypatch.setattr(os, "scandir", shut)
+    assert len(folder.find_clips(root)) == 1
+    assert "shut: Permission denied" in caplog.text
+
+
 def test_clips_are_fitted_and_resampled_when_prepared(tmp_path):
     root = tmp_path / "set"
     root.mkdir()

@@ -28,8 +28,8 @@ from jaxvid.data.source import Example, class_of, find_labels, split_indices
 from jaxvid.typing import UserError
 
 logger = logging.getLogger("jaxvid")
-FORMAT = 3  # of the cache; raise it when what is stored changes
-PIECE = 256  # frames of a record at most: a film of an hour becomes many, cheap to read one by one
+FORMAT = 4  # of the cache; raise it when what is stored changes
+PIECE = 256  # frames of a record, to twice as many: an hour becomes many, cheap to read one by one
 BUILT = pathlib.PurePosixPath("video_folder", records.VERSION)  # where the records are put
 
 
@@ -119,8 +119,18 @@ def find_clips(root: pathlib.Path) -> list[str]:
     Images beside videos are taken for thumbnails, not for a clip.
     """
     found = []
-    for folder, subfolders, files in os.walk(root):
+    seen: set[str] = set()  # links may lead back to where they are
+
+    def unreadable(error: OSError) -> None:
+        logger.warning("left out %s: %s", error.filename, error.strerror)
+
+    for folder, subfolders, files in os.walk(root, onerror=unreadable, followlinks=True):
         here = pathlib.Path(folder)
+        real = os.path.realpath(here)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         videos = [
             name
@@ -194,7 +204,7 @@ def _key(root: pathlib.Path, clips: list[str], config: DataConfig) -> str:
         with contextlib.suppress(OSError):
             stat = file.stat()
             stats.append((file.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns))
-    content = [FORMAT, str(root.resolve()), stats, config.resolution, config.fps]
+    content = [FORMAT, str(root.resolve()), stats, config.resolution, config.fps, _piece(config)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
@@ -231,7 +241,12 @@ def _decode(root: pathlib.Path, name: str, config: DataConfig) -> _Clip:
         video, fps = decode.read_video(root / name, resolution=config.resolution, fps=config.fps)
     except decode.BadVideo as error:
         return _Clip(name, [], 0.0, error.reason)
-    return _Clip(name, np.array_split(video, -(-len(video) // PIECE)), fps, "")
+    return _Clip(name, np.array_split(video, max(1, len(video) // _piece(config))), fps, "")
+
+
+def _piece(config: DataConfig) -> int:
+    """Frames of a record at least, where a film has so many: some windows of it are whole clips."""
+    return max(PIECE, 2 * config.frames)
 
 
 def _decode_all(root: pathlib.Path, names: list[str], config: DataConfig) -> Iterator[_Clip]:
