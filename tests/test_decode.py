@@ -100,6 +100,24 @@ def test_variable_rates_follow_the_time_stamps(tmp_path):
     assert close(frames[:11], video[[0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 3]])
 
 
+@pytest.mark.parametrize("kind", ["gif", "mp4"])
+def test_a_pause_does_not_slow_what_moves(tmp_path, kind):
+    """Faster than wanted while it moves, slower on average: it lasts as long as before."""
+    if kind == "gif":
+        path, at = tmp_path / "a.gif", [0, 50, 100, 150, 200, 250]
+        pictures = [Image.fromarray(frame) for frame in moving(6)]
+        delays = [*np.diff(at).tolist(), 1000]
+        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=delays)
+    else:
+        at = [*range(0, 1000, 30), *range(11_000, 12_000, 30)]
+        path = write(tmp_path / "a.mp4", moving(len(at)), fps=100, pts=[ms // 10 for ms in at])
+    frames, fps = decode.read_video(path, fps=10)
+    every = decode.read_video(path)[0]
+    shown = np.searchsorted(at, np.arange(len(frames)) * 100, side="right") - 1
+    assert fps == 10 and close(frames, every[shown])
+    assert len(frames) == pytest.approx((at[-1] + (1000 if kind == "gif" else 30)) / 100, abs=2)
+
+
 def test_gif_delays_are_its_time(tmp_path):
     pictures = [Image.fromarray(frame) for frame in moving(3)]
     path = tmp_path / "a.gif"

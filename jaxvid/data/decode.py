@@ -59,7 +59,8 @@ def read_video(
     """Reads a file or a folder of images: ``(T,H,W,3)`` uint8 sRGB, and its frames a second.
 
     ``resolution``: scale the short side to it and crop the middle square, while decoding.
-    ``fps``: a faster source is resampled to it by its time stamps; a slower one keeps its own rate.
+    ``fps``: a source that is faster anywhere is resampled to it by its time stamps; a slower one
+    keeps its own rate.
     ``max_frames``: read no more than the first ones.
     Transparent parts become white; rotated films (phones) are turned upright.
     A film comes whole or not at all: one of which packets or frames are missing is refused, but for
@@ -69,7 +70,11 @@ def read_video(
     path = pathlib.Path(path)
     try:
         film = _open(path, resolution, max_frames or MAX_BYTES)
-        return _collect(path, film, fps, max_frames)
+        try:
+            return _collect(path, film, fps, max_frames)
+        except _Faster:
+            film = _open(path, resolution, max_frames or MAX_BYTES)._replace(fps=None)
+            return _collect(path, film, fps, max_frames)
     except UserError:
         raise
     except ModuleNotFoundError as error:
@@ -129,6 +134,10 @@ def _open(path: pathlib.Path, resolution: int | None, wanted: int) -> _Film:
     return _open_film(path, resolution, wanted)
 
 
+class _Faster(Exception):
+    """In some part a film has more frames a second than on average, and than are wanted."""
+
+
 def _collect(
     path: pathlib.Path, film: _Film, fps: float | int | None, max_frames: int | None
 ) -> tuple[np.ndarray, float]:
@@ -144,6 +153,8 @@ def _collect(
             )
         if kept and frame_HWC.shape != kept[0].shape:
             raise BadVideo(path, f"frame {len(kept)} has another size than the first frame")
+        if fps and not resample and times and 0 < time - times[-1] < 1 / fps - 3e-3:
+            raise _Faster
         kept.append(frame_HWC)
         times.append(time)
         if max_frames is not None and len(kept) >= max_frames:
