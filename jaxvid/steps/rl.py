@@ -60,7 +60,9 @@ def make_rl_step(tuning: Tuning, *, reduce: Reduce = lambda tree: tree) -> Step:
         made: Made | None = None
         metrics = dict[str, jax.Array]()
         for i in range(config.updates):
-            grads, found, made = learn(tuning, new, draw, first=state.params, made=made)
+            grads, found, made = learn(
+                tuning, new, draw, first=state.params, made=made, reduce=reduce
+            )
             grads = reduce(grads)
             updates, opt_state = tuning.tx.update(grads, new.opt_state, new.params)
             params = optax.apply_updates(new.params, updates)
@@ -144,7 +146,13 @@ def witness(
 
 
 def _policy_grads(
-    tuning: Tuning, state: RlState, draw: dict[str, Any], *, first: Params, made: Made | None
+    tuning: Tuning,
+    state: RlState,
+    draw: dict[str, Any],
+    *,
+    first: Params,
+    made: Made | None,
+    reduce: Reduce,
 ) -> tuple[Params, Metrics, Made]:
     """Gradient of the policy by the ratio of probabilities; ``made``: clips and rewards of an
     earlier update on the same actions, which came from the policy ``first``.
@@ -172,7 +180,7 @@ def _policy_grads(
     def objective(now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Metrics]:
         ratio = jnp.exp(advantages.log_prob(action, *now) - before)
         gain = (free * advantages.clipped(ratio, total, clip=config.clip)).mean()
-        kl = _divergence(now, free)
+        kl = _mean(advantages.divergence(*now), free, reduce)
         return config.kl * kl - gain, {"kl": kl, "ratio": ratio.max()}
 
     outer, metrics = jax.grad(objective, has_aux=True)(now)
@@ -180,13 +188,19 @@ def _policy_grads(
     return pull(outer)[0], metrics | _report(tuning, terms), made
 
 
-def _divergence(now: tuple[jax.Array, jax.Array], free_BT: jax.Array) -> jax.Array:
-    """Mean over the frames that act, in nats a frame."""
-    return (free_BT * advantages.divergence(*now)).sum() / jnp.maximum(free_BT.sum(), 1.0)
+def _mean(values_BT: jax.Array, weight_BT: jax.Array, reduce: Reduce) -> jax.Array:
+    """Weighted mean of a device's share, so that ``reduce`` of it is the mean over all devices."""
+    return (weight_BT * values_BT).sum() / jnp.maximum(reduce(weight_BT.sum()), 1e-6)
 
 
 def _path_grads(
-    tuning: Tuning, state: RlState, draw: dict[str, Any], *, first: Params, made: Made | None
+    tuning: Tuning,
+    state: RlState,
+    draw: dict[str, Any],
+    *,
+    first: Params,
+    made: Made | None,
+    reduce: Reduce,
 ) -> tuple[Params, Metrics, Made]:
     """Gradient of the rewards through the generator; only frames of the draw's window act and
     count.
@@ -206,8 +220,8 @@ def _path_grads(
         total = jnp.zeros_like(free)
         for name, weight in tuning.terms.items():
             total = total + weight * terms[name]
-        kl = _divergence((mean, log_std), free)
-        gain = (draw["window"] * total).sum() / jnp.maximum(draw["window"].sum(), 1.0)
+        kl = _mean(advantages.divergence(mean, log_std), free, reduce)
+        gain = _mean(total, draw["window"], reduce)
         metrics = {"kl": kl, "spread": jnp.exp(log_std).mean()}
         return config.kl * kl - gain, (metrics, video, terms)
 

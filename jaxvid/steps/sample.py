@@ -40,7 +40,11 @@ def make_sampler(
         if policy is not None:
             mean, log_std = policy.apply({"params": params["policy"]}, batch, known, mask)
             spread = jnp.exp(log_std[..., : config.motion]) * m_BTM
-            m_BTM = mean.at[..., : config.motion].add(spread)
+            acted = mean.at[..., : config.motion].add(spread)
+            known_BT1 = mask.min((2, 3, 4))[..., None]  # such a frame has no action
+            m_BTM = jnp.where(
+                known_BT1 > 0, jnp.zeros_like(acted).at[..., : config.motion].set(m_BTM), acted
+            )
         weights = lower(params, dtype)
 
         def play(batch: Batch) -> jax.Array:
