@@ -66,6 +66,11 @@ def check_rewards(base: GanRun, run: RlRun) -> None:
             raise UserError(f"no reward {name!r}; use {', '.join(REWARDS)}")
         if run.rl.algorithm == "path" and not REWARDS[name].differentiable:
             raise UserError(f"the reward {name!r} has no gradient; use --rl.algorithm policy")
+        if name == "agreement" and (run.train.batch_size < 2 or run.train.backend == "pmap"):
+            raise UserError(
+                "the reward 'agreement' compares prompts of a batch; use --train.backend jit and "
+                "--train.batch-size 2 or more"
+            )
         if REWARDS[name].critics and run.rl.base:
             raise UserError(f"the reward {name!r} needs trained critics, which weights have not")
         if REWARDS[name].scripted and base.data.source != "scenes":

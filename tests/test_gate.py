@@ -42,6 +42,18 @@ def test_smoother_and_as_lively_passes() -> None:
     assert all(verdicts(interpolation=0.8, warping_error=0.9).values())
 
 
+def test_clips_without_labels_are_left_out() -> None:
+    before, after = values(), values(interpolation=0.8, warping_error=0.9)
+    for found in (before, after):
+        found["attributes"][:3] = np.nan
+    after["attributes"][3:] -= 0.05
+    check = {c.name: c for c in gate.compare(before, after)}["attributes"]
+    assert check.value == pytest.approx(-0.05) and not check.passed
+    assert gate._mean(before["attributes"]) == pytest.approx(0.9)
+    before["attributes"][:] = np.nan
+    assert "attributes" not in {c.name for c in gate.compare(before, after)}
+
+
 def test_motion_of_actors_is_read_where_there_are_any() -> None:
     before = values() | {"travel": np.full((12, 4), 0.2)}
     lively = values(interpolation=0.8, warping_error=0.9, flow_along=0.1) | {
@@ -122,6 +134,8 @@ def test_intervals_hold_the_mean_and_shrink_with_prompts() -> None:
     assert interval(np.ones(5)) == (1.0, 1.0, 1.0)
     before = RNG.uniform(0.1, 10, 40)
     assert ratio(0.9 * before, before) == pytest.approx((0.9, 0.9, 0.9))
+    none = np.zeros(5)
+    assert ratio(none, none) == (1.0, 1.0, 1.0) and ratio(none, none + 1).mean < 1e-9
 
 
 # --- a whole run ---------------------------------------------------------------------------------
@@ -212,10 +226,13 @@ def test_a_run_ends_at_its_budget(tuned: pathlib.Path, monkeypatch: pytest.Monke
             "has no gradient; use --rl.algorithm policy",
         ),
         ({"rewards": ("critic",), "weights": (1.0,), "base": "shipped"}, "needs trained critics"),
+        ({"rewards": ("agreement",), "weights": (1.0,), "pmap": True}, "use --train.backend jit"),
     ],
 )
 def test_rewards_that_cannot_serve_are_refused(changes: dict[str, Any], message: str) -> None:
-    run = dataclasses.replace(RUN, rl=dataclasses.replace(RUN.rl, **changes))
+    backend: Any = "pmap" if changes.pop("pmap", False) else "jit"
+    train = dataclasses.replace(RUN.train, backend=backend)
+    run = dataclasses.replace(RUN, rl=dataclasses.replace(RUN.rl, **changes), train=train)
     with pytest.raises(UserError, match=message):
         reinforce.check_rewards(GanRun(), run)
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 RESAMPLES = 4000
+TINY = 1e-12
 
 
 class Interval(NamedTuple):
@@ -41,12 +42,13 @@ def crossed(values_CP: Float[np.ndarray, "C P"], *, seed: int = 0) -> Interval:
 def ratio(
     after_P: Float[np.ndarray, "P"], before_P: Float[np.ndarray, "P"], *, seed: int = 0
 ) -> Interval:
-    """The mean of one over the mean of the other, of the same prompts, drawn in pairs."""
+    """The mean of one over the mean of the other, drawn in pairs of a prompt; 0 / 0 is 1."""
     after, before = (np.asarray(x, np.float64) for x in (after_P, before_P))
     picks = _picks(len(after), seed)
-    drawn = after[picks].mean(1) / np.maximum(before[picks].mean(1), 1e-12)
+    drawn = (after[picks].mean(1) + TINY) / (before[picks].mean(1) + TINY)
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return Interval(float(after.mean() / max(before.mean(), 1e-12)), float(low), float(high))
+    mean = (after.mean() + TINY) / (before.mean() + TINY)
+    return Interval(float(mean), float(low), float(high))
 
 
 def _picks(count: int, seed: int) -> np.ndarray:
