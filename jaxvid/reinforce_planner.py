@@ -109,9 +109,10 @@ def _watch(
 
 
 def _last_kl(folder: pathlib.Path) -> float:
-    """Of the last step that was logged; a line that is not yet whole is none."""
+    """Of the last step that was logged and finite; a line that is not yet whole is none."""
     whole_lines, _, _ = (folder / "metrics.jsonl").read_text(encoding="utf-8").rpartition("\n")
-    return float(json.loads(whole_lines.splitlines()[-1])["kl"]) if whole_lines else 0.0
+    found = (json.loads(line)["kl"] for line in reversed(whole_lines.splitlines()))
+    return next((float(kl) for kl in found if kl is not None), 0.0)
 
 
 def stories(run: PlannerRun, split: Split, count: int, *, seed: int) -> list[Story]:

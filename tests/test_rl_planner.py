@@ -184,6 +184,17 @@ def test_a_planner_is_tuned_compared_and_loaded(tiny_run: pathlib.Path) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("log", "kl"),
+    [('{"kl": 0.5}\n{"kl": null}\n', 0.5), ('{"kl": null}\n', 0.0), ('{"kl": 1.5}\n{"kl"', 1.5)],
+)
+def test_the_divergence_is_that_of_the_last_finite_step(
+    tmp_path: pathlib.Path, log: str, kl: float
+) -> None:
+    (tmp_path / "metrics.jsonl").write_text(log)
+    assert reinforce_planner._last_kl(tmp_path) == kl
+
+
 def test_rewards_that_are_not_known_are_refused(
     tiny_run: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
