@@ -79,7 +79,7 @@ class _Leg(NamedTuple):
 
 def stage(
     outline: Outline,
-    seed: int | np.random.Generator,
+    seed: int | np.integer | np.random.Generator,
     *,
     frames: int = 16,
     fps: float = 8.0,
@@ -92,7 +92,7 @@ def stage(
     places from a picture are moved only where a motion would lead out of the frame, or where the
     second part could not be put there without missing the rest by far.
     """
-    rng = np.random.default_rng(seed) if isinstance(seed, int) else seed
+    rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed)
     looks = fill_looks(outline.looks, rng)
     entities = [
         Entity(f"e{n}", _one(KINDS, look.kind), _one(COLORS, look.color), _one(SIZES, look.size))

@@ -201,6 +201,7 @@ def test_a_seed_is_a_script() -> None:
         assert stage(outline, 3) == stage(outline, 3)
         assert stage(outline, 3) == stage(outline, np.random.default_rng(3))
     assert len({to_json(stage(outline, seed)) for seed in range(20)}) > 10
+    assert stage(outline, np.int64(3)) == stage(outline, 3)
 
 
 def test_length_rate_and_pixels_do_not_change_what_happens() -> None:
