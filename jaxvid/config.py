@@ -204,7 +204,7 @@ class OptimConfig:
     b1: float = 0.9
     b2: float = 0.99
     warmup: int = 50  # steps
-    final: float = 0.1  # of lr, at the last step
+    final: float = 0.1  # of lr, after train.steps updates; critics make loss.warmup fewer
     clip: float = 1.0  # global norm of the gradient
 
     def __post_init__(self) -> None:
