@@ -9,7 +9,8 @@ from jaxvid._version import __version__
 from jaxvid.typing import UserError
 
 if TYPE_CHECKING:
-    from jaxvid.pipeline import Clip, Pipeline, load
+    from jaxvid.clip import Clip
+    from jaxvid.pipeline import Pipeline, load
     from jaxvid.script import Script
 
 __all__ = ["Clip", "Pipeline", "Script", "UserError", "__version__", "load"]

@@ -1,4 +1,4 @@
-"""Pictures and clips that a script names: files beside it, cut to the frame and to the shot."""
+"""Scripts in files, and the pictures and clips that they name, cut to the frame and to the shot."""
 
 import pathlib
 
@@ -6,9 +6,20 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxvid.data import decode, transforms
+from jaxvid.document import read_file
+from jaxvid.script import Script, from_json
 from jaxvid.typing import UserError
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp")  # gif and webp may move: they are read as clips
+
+
+def load_script(path: str | pathlib.Path) -> Script:
+    """The script in a JSON file. Raises UserError for anything else."""
+    path = pathlib.Path(path)
+    try:
+        return from_json(read_file(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def read_backdrop(

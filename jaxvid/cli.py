@@ -147,6 +147,8 @@ def _generate(options: Generate) -> None:
     nothing = options.prompt is None and options.script is None and options.label is None
     if nothing and options.run is None:
         raise UserError("give a prompt, as in: jaxvid generate 'a red circle moves to the right'")
+    if options.script and options.prompt is not None:
+        raise UserError("--script is filmed as it stands; leave out the prompt")
     check_writable(options.out, kinds=(".mp4", ".gif", ".webp"))
     from jaxvid import parallel
 
@@ -161,14 +163,14 @@ def _generate(options: Generate) -> None:
     folder = options.script.parent if options.script else None
     draft = None
     if story is None and options.prompt is not None and pipe.writer is not None:
-        draft = pipe.draft(options.prompt, image=image, seed=options.seed)
+        draft = pipe.draft(options.prompt, image=image, frames=options.frames, seed=options.seed)
         story = draft.script
     clip = pipe.generate(
         options.prompt,
         script=story,
         image=image,
         label=options.label,
-        frames=options.frames,
+        frames=None if draft else options.frames,
         guidance=options.guidance,
         seed=options.seed,
         folder=folder,
@@ -220,8 +222,8 @@ def _edit(options: Edit) -> None:
 
 def _read_script(path: pathlib.Path) -> Any:
     """The script of a file; what is surely not meant is said on stderr."""
+    from jaxvid.assets import load_script
     from jaxvid.lint import lint
-    from jaxvid.pipeline import load_script
 
     script = load_script(path)
     for finding in lint(script):
@@ -273,8 +275,8 @@ def _tell_doubts(draft: Any) -> None:
 
 def _preview(path: pathlib.Path, out: pathlib.Path) -> None:
     from jaxvid.animatic import animatic
+    from jaxvid.clip import WATCHABLE
     from jaxvid.io.media import write_video
-    from jaxvid.pipeline import WATCHABLE
 
     script = _read_script(path)
     H, W = script.size

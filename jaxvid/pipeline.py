@@ -17,6 +17,7 @@ import numpy as np
 from jaxvid import config as configs
 from jaxvid import reinforce, screenwriter, training
 from jaxvid.assets import read_backdrop
+from jaxvid.clip import Clip
 from jaxvid.config import GanRun
 from jaxvid.data import tokenizer
 from jaxvid.data.batch import collate
@@ -24,55 +25,22 @@ from jaxvid.data.pieces import Draw
 from jaxvid.data.source import Example
 from jaxvid.data.stories import word
 from jaxvid.data.transforms import fit
-from jaxvid.document import read_file
 from jaxvid.film import Canvas, fill
-from jaxvid.io.media import atomic_write_text, write_video
 from jaxvid.io.weights import write_weights
+from jaxvid.observe import observe
 from jaxvid.parallel import compile_function
 from jaxvid.reinforce import SHIPPED
 from jaxvid.screenwriter import Draft, Screenwriter
-from jaxvid.script import COLORS, Fill, Picture, Scene, Script, from_json, tracks
+from jaxvid.script import COLORS, Fill, Picture, Scene, Script, tracks
 from jaxvid.shapes import PALETTE
 from jaxvid.staging import outline_of
 from jaxvid.steps.sample import make_sampler, to_bytes
 from jaxvid.training import Nets
 from jaxvid.typing import HostBatch, Params, UserError
-from jaxvid.video import subtitles
 from jaxvid.video.compose import edit, over
 from jaxvid.video.matte import matte
 
-WATCHABLE = 256  # pixels; smaller clips are enlarged by whole factors when they are saved
 MOST = 100_000  # frames of a clip
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Clip:
-    """A finished clip: ``video`` (T,H,W,3) uint8 sRGB, and what it was made from."""
-
-    video: np.ndarray
-    fps: float
-    prompt: str | None = None
-    script: Script | None = None
-
-    def save(
-        self, path: str | pathlib.Path, *, scale: int | None = None, burn: bool = False
-    ) -> pathlib.Path:
-        """Writes mp4, gif or webp by the extension; narrations go beside it as ``.srt``.
-
-        ``scale`` enlarges each pixel to a square of so many; None: to about 256 pixels of height.
-        ``burn`` draws the narrations into the picture instead.
-        """
-        if scale is None:
-            scale = max(1, WATCHABLE // self.video.shape[1])
-        path, video = pathlib.Path(path), self.video
-        cues = subtitles.srt(self.script) if self.script is not None else ""
-        if burn and cues and self.script is not None:
-            video = np.repeat(np.repeat(video, scale, axis=1), scale, axis=2)
-            video, scale = subtitles.burn(video, self.script), 1
-        write_video(path, video, fps=self.fps, scale=scale)
-        if cues and not burn:
-            atomic_write_text(path.with_suffix(".srt"), cues)
-        return path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,21 +83,30 @@ class Pipeline:
         """Who reads prompts; None where the captions alone drive the generator."""
         return None if self._load_writer is None else self._load_writer()
 
-    def plan(self, prompt: str, *, image: np.ndarray | None = None, seed: int = 0) -> Script:
-        """The script that the planner reads out of the prompt, and of the picture beside it.
+    def plan(self, prompt: str, **options: Any) -> Script:
+        """The script that the planner reads out of the prompt; as ``draft``."""
+        return self.draft(prompt, **options).script
 
-        ``seed`` fills what is left open. Raises UserError for an empty or too long prompt, and
-        where the run has no planner.
+    def draft(
+        self,
+        prompt: str,
+        *,
+        image: np.ndarray | None = None,
+        frames: int | None = None,
+        seed: int = 0,
+    ) -> Draft:
+        """The script of the prompt and of the picture beside it, with what the planner read, from
+        which words, and what it is not sure of.
+
+        ``frames`` of each shot; None: those of the run's clips. ``seed`` fills what is left open.
+        Raises UserError for an empty or too long prompt, and where the run has no planner.
         """
-        return self.draft(prompt, image=image, seed=seed).script
-
-    def draft(self, prompt: str, *, image: np.ndarray | None = None, seed: int = 0) -> Draft:
-        """As ``plan``, with what the planner read, from which words, and what it is not sure of."""
         if self.writer is None:
             raise UserError("this run has no planner; train one with python -m train.planner")
         data, size = self.data, (self.data.resolution, self.data.resolution)
+        frames = frames or data.frames
         return self.writer.write(
-            prompt, image=image, seed=seed, frames=data.frames, fps=data.fps, size=size
+            prompt, image=image, seed=seed, frames=frames, fps=data.fps, size=size
         )
 
     def generate(
@@ -147,21 +124,25 @@ class Pipeline:
         """A clip from a prompt, or from a script as it stands; all its shots, joined in order.
 
         ``image`` (H,W,3) uint8, cut to a square, becomes the first frame, before the camera moves.
-        ``label`` is one of the classes that the data of the run has. ``frames``: of the clip, where
-        no script says it; longer ones than were trained on are made in several passes. ``guidance``
+        ``label`` is one of the classes that the data of the run has. ``frames``: of the clip, or of
+        each shot of a prompt; more than were trained on are made in several passes. ``guidance``
         over 1 exaggerates the conditions. ``folder`` is where the pictures are that the script
         names. Where a run of own clips is given neither prompt nor label, any clip comes. The same
         arguments give the same clip. Raises UserError for bad prompts, pictures and labels.
         """
         ask = self._ask(seed, label, guidance)
-        if script is None and self._load_writer is None:
+        if self._load_writer is None:
+            if script is not None:
+                raise UserError("this run learnt from captions alone; leave the script out")
             caption = self._caption(prompt)
             canvas = self._blank(frames or self.data.frames, image)
             return Clip(self._fill(canvas, caption, None, ask), self.data.fps, prompt)
         if script is None:
             if prompt is None:
                 raise UserError("give a prompt or a script")
-            script = self.plan(prompt, image=image, seed=ask.seed)
+            script = self.plan(prompt, image=image, frames=frames, seed=ask.seed)
+        elif frames is not None:
+            raise UserError("a script says how many frames its shots have; set frames there")
         shots: list[np.ndarray] = []
         for i, scene in enumerate(script.scenes):
             for j in range(len(scene.shots)):
@@ -174,14 +155,19 @@ class Pipeline:
     ) -> Clip:
         """The clip (T,H,W,3) uint8, and ``frames`` more, in windows that slide on.
 
-        ``video`` has the size of the run's clips and its frames a second. ``prompt`` and the
-        keywords (``label``, ``seed``, ``guidance``) are as in ``generate``.
+        ``video`` has the size of the run's clips and its frames a second. ``prompt`` says what
+        comes next; without one, what moves in an embedded scene moves on. The keywords (``label``,
+        ``seed``, ``guidance``) are as in ``generate``.
         """
         if frames < 1:
             raise UserError(f"frames is {frames}; ask for at least one more")
         canvas = self._blank(len(self._check(video)) + frames, None)
         canvas.video[: len(video)], canvas.known[: len(video)] = video, True
-        return self._edit(canvas, prompt, self.data.fps, ask)
+        if self._load_writer is None:
+            return self._edit(canvas, prompt, self.data.fps, ask)
+        plan = self._next(prompt, video[-1], frames + 1, ask)
+        script = observe(video, len(canvas.video), fps=self.data.fps, plan=plan)
+        return self._edit(canvas, prompt, self.data.fps, ask, script)
 
     def interpolate(
         self,
@@ -233,22 +219,43 @@ class Pipeline:
         self, video: np.ndarray, hole: np.ndarray, *, prompt: str | None = None, **ask: Any
     ) -> Clip:
         """The clip (T,H,W,3) uint8 with the pixels made anew where ``hole`` (H,W) or (T,H,W) is
-        True, in all frames or in each.
+        True. ``prompt`` says what it shows; without one, that is read from all of an embedded
+        scene, the hole's old pixels too.
         """
         canvas = self._blank(len(self._check(video)), None)
         if np.shape(hole) not in (video.shape[1:3], video.shape[:3]):
             raise UserError(f"the hole has shape {np.shape(hole)}; it needs {video.shape[:3]}")
         canvas.video[:], canvas.known[:] = video, ~np.asarray(hole, bool)
-        return self._edit(canvas, prompt, self.data.fps, ask)
+        script = self._next(prompt, video[0], len(video), ask)
+        if script is None and self._load_writer is not None:
+            script = observe(video, len(video), fps=self.data.fps)
+        return self._edit(canvas, prompt, self.data.fps, ask, script)
+
+    def _next(
+        self, prompt: str | None, image: np.ndarray, frames: int, ask: dict[str, Any]
+    ) -> Script | None:
+        """The one shot that a prompt tells of, beginning with the picture; None without either."""
+        if prompt is None or self._load_writer is None:
+            return None
+        script = self.plan(prompt, image=image, frames=frames, seed=ask.get("seed", 0))
+        if script.frames != frames:
+            raise UserError("the prompt tells of several shots; an edit is of one")
+        return script
 
     def _edit(
-        self, canvas: Canvas, prompt: str | None, fps: float | int, ask: dict[str, Any]
+        self,
+        canvas: Canvas,
+        prompt: str | None,
+        fps: float | int,
+        ask: dict[str, Any],
+        script: Script | None = None,
     ) -> Clip:
-        known = {"seed": 0, "label": None, "guidance": 1.0}
-        if strange := set(ask) - set(known):
-            raise TypeError(f"unknown argument {sorted(strange)[0]!r}; use {', '.join(known)}")
-        filled = self._fill(canvas, self._caption(prompt), None, self._ask(**known | ask))
-        return Clip(filled, float(fps), prompt)
+        known = {"seed": 0, "label": None, "guidance": 1.0} | ask
+        if strange := sorted(known.keys() - {"seed", "label", "guidance"}):
+            raise TypeError(f"unknown argument {strange[0]!r}; use seed, label, guidance")
+        asked = self._ask(**known)
+        caption = self._caption(prompt) if script is None else _caption(script, asked.seed)
+        return Clip(self._fill(canvas, caption, script, asked), float(fps), prompt, script)
 
     def _ask(self, seed: int, label: str | None, guidance: float | int) -> Ask:
         classes = self.data.classes
@@ -305,11 +312,8 @@ class Pipeline:
         only = dataclasses.replace(script, scenes=(Scene(key, (shot,)),), spans=())
         if not shot.actors:
             raise UserError(f"script: scenes[{i}].shots[{j}]: needs at least one actor to film")
-        # The generator reads captions as it was trained on: one of what this shot shows.
-        caption = word(
-            outline_of(only), Draw(np.random.default_rng(ask.seed)), "en", plain=True
-        ).text
-        video = self._fill(self._blank(shot.frames, image), caption, only, ask)
+        canvas = self._blank(shot.frames, image)
+        video = self._fill(canvas, _caption(only, ask.seed), only, ask)
         if backdrop is None:
             return video
         track = tracks(only)
@@ -335,6 +339,11 @@ class Pipeline:
             return np.asarray(to_bytes(self._sample_guided(self._params, batch, key))[0])
 
         return fill(sample, canvas, conditions, window=max(2, self.data.frames), keys=ask.keys)
+
+
+def _caption(script: Script, seed: int) -> str:
+    """What the one shot shows, in captions as the generator was trained on."""
+    return word(outline_of(script), Draw(np.random.default_rng(seed)), "en", plain=True).text
 
 
 def _key(script: Script, i: int, j: int) -> str:
@@ -366,6 +375,8 @@ def load(
         nets, state, gan_run = training.load_gan(path / "gan")
         params = state.ema
     if gan_run.data.source != "scenes":  # own clips have no scripts: the caption alone speaks
+        if planner is not None:
+            raise UserError(f"{path} learnt from captions alone; leave the planner out")
         return Pipeline(gan_run, nets, params)
     if planner is None:
         planner = path if os.path.isdir(path / "planner") else "shipped"
@@ -386,12 +397,3 @@ def export(run: str | pathlib.Path, out: str | pathlib.Path) -> pathlib.Path:
         _, state, gan_run = training.load_gan(folder / "gan")
         params = {name: tree for name, tree in state.ema.items() if name != "posterior"}
     return write_weights(out, jax.device_get(params), config=configs.to_json(gan_run))
-
-
-def load_script(path: str | pathlib.Path) -> Script:
-    """The script in a JSON file. Raises UserError for anything else."""
-    path = pathlib.Path(path)
-    try:
-        return from_json(read_file(path))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None

@@ -45,7 +45,7 @@ from jaxvid.io.media import write_video
 from jaxvid.io.weights import read_weights
 from jaxvid.models.i3d import read_i3d
 from jaxvid.models.squeezenet import read_squeezenet
-from jaxvid.pipeline import load_script
+from jaxvid.assets import load_script
 from jaxvid.typing import UserError
 
 state = {"w": jax.numpy.arange(4.0)}

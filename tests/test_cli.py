@@ -16,10 +16,10 @@ import train.planner
 import train.quickstart
 import train.rl
 from jaxvid import cli, config, presets, screenwriter
+from jaxvid.assets import load_script
 from jaxvid.data.decode import read_video
 from jaxvid.io.media import write_video
 from jaxvid.outline import stated
-from jaxvid.pipeline import load_script
 from jaxvid.script import (
     Actor,
     Entity,

@@ -1,5 +1,6 @@
 """The public face on a run of two steps: shapes, determinism, conditions, and the evaluation."""
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -10,6 +11,7 @@ from PIL import Image
 
 import jaxvid
 from jaxvid import evaluate, examine, pipeline, screenwriter, training, training_planner
+from jaxvid.assets import load_script
 from jaxvid.data.decode import read_video
 from jaxvid.data.scenes import Scenes
 from jaxvid.data.transforms import fit
@@ -75,7 +77,7 @@ def test_an_image_becomes_the_first_frame(pipe: pipeline.Pipeline, shape: tuple[
 def test_a_script_is_filmed_as_it_stands(pipe: pipeline.Pipeline, tmp_path: pathlib.Path) -> None:
     script = pipe.plan(PROMPT, seed=0)
     (tmp_path / "story.json").write_text(to_json(script), encoding="utf-8")
-    story = pipeline.load_script(tmp_path / "story.json")
+    story = load_script(tmp_path / "story.json")
     assert story == script
     np.testing.assert_array_equal(
         pipe.generate(script=story, seed=0).video, pipe.generate(PROMPT, seed=0).video
@@ -201,12 +203,29 @@ def real() -> np.ndarray:
 
 
 def test_a_video_goes_on(pipe: pipeline.Pipeline, real: np.ndarray) -> None:
-    clip = pipe.extend(real, 20, prompt=PROMPT, seed=1)
+    clip = pipe.extend(real, 20, seed=1)
     assert clip.video.shape == (36, 32, 32, 3) and clip.fps == 8.0
+    assert clip.script is not None and clip.script.frames == 36
     np.testing.assert_array_equal(clip.video[:16], real)
     assert (np.diff(clip.video[16:].astype(int), axis=0) != 0).any()
-    other = pipe.extend(real, 20, prompt=PROMPT, seed=2).video
+    other = pipe.extend(real, 20, seed=2).video
     assert (other[16:] != clip.video[16:]).any()
+
+
+def test_a_prompt_of_several_shots_is_no_edit(
+    pipe: pipeline.Pipeline, real: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shot = ALONE.scenes[0].shots[0]
+    two = dataclasses.replace(ALONE, scenes=(Scene("dark_plain", (shot, shot)),))
+    monkeypatch.setattr(pipeline.Pipeline, "plan", lambda *_, **__: two)
+    with pytest.raises(UserError, match="several shots"):
+        pipe.extend(real, 4, prompt=PROMPT)
+
+
+def test_shots_of_a_prompt_have_the_frames_that_are_asked_for(pipe: pipeline.Pipeline) -> None:
+    clip = pipe.generate(PROMPT, frames=20, seed=3)
+    assert clip.script is not None and len(clip.video) == clip.script.frames
+    assert {shot.frames for scene in clip.script.scenes for shot in scene.shots} == {20}
 
 
 def test_frames_come_between(pipe: pipeline.Pipeline, real: np.ndarray) -> None:
@@ -240,6 +259,7 @@ def test_edits_that_make_no_sense_are_refused(pipe: pipeline.Pipeline, real: np.
         (lambda: pipe.inpaint(real, np.ones((3, 3), bool)), "hole"),
         (lambda: pipe.generate(PROMPT, label="walk"), "no class 'walk'; it was trained without"),
         (lambda: pipe.generate(PROMPT, guidance=-1), "guidance"),
+        (lambda: pipe.generate(script=ALONE, frames=9), "set frames there"),
     ]
     for call, words in cases:
         with pytest.raises(UserError, match=words):

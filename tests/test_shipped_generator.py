@@ -59,6 +59,24 @@ def test_frames_between_beat_the_linear_blend(subject: examine.Subject) -> None:
     assert psnr.value > psnr.floor + 3
 
 
+def test_clips_go_on_and_holes_are_filled_as_they_were(subject: examine.Subject) -> None:
+    """Without a script: it is read from the frames that are known."""
+    hole = np.zeros((32, 32), bool)
+    hole[6:19, 6:19] = True
+    held, extended, filled = [], [], []
+    for real in subject.real:
+        more = subject.pipe.extend(real[:8], 8).video
+        off = np.abs(np.stack([more, np.repeat(real[7:8], 16, 0)]).astype(float) - real)[:, 8:]
+        extended.append(off[0].mean())
+        held.append(off[1].mean())
+        error = (
+            subject.pipe.inpaint(real, hole).video[:, hole] / 255.0 - real[:, hole] / 255.0
+        ) ** 2
+        filled.append(-10 * np.log10(error.mean()))
+    assert np.mean(extended) < 0.6 * np.mean(held)
+    assert np.mean(filled) > 26
+
+
 def test_what_comes_along_is_evaluated_without_a_run(tmp_path: pathlib.Path) -> None:
     found = evaluate.evaluate_shipped(tmp_path / "shipped", prompts=8)
     assert found["prompts"]["color"]["value"] > 0.9

@@ -1,0 +1,119 @@
+"""Clips of the embedded scenes as scripts: who is seen where, and how it goes on.
+
+A generator that scripts drive knows from them alone where an actor will be. Where frames are known
+and nobody has written a script, this one is read from the frames.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from jaxvid.data.render import background
+from jaxvid.metrics import reader
+from jaxvid.metrics.reader import Reading
+from jaxvid.script import (
+    BACKGROUNDS,
+    COLORS,
+    KINDS,
+    MAX_ACTORS,
+    MAX_FRAMES,
+    SIZES,
+    Actor,
+    Entity,
+    Key,
+    Scene,
+    Script,
+    Shot,
+    tracks,
+)
+
+WINDOW = 16  # frames at the end of a clip by which its motions are read
+
+
+@dataclasses.dataclass
+class _Way:
+    """Who, and its boxes (T,4) as centre x, y, width, height; on screen from ``first`` to before
+    ``last``."""
+
+    kind: Any
+    color: Any
+    size: Any
+    boxes_T4: np.ndarray
+    first: int
+    last: int
+
+
+def observe(
+    video_THWC: np.ndarray, frames: int, *, fps: float | int, plan: Script | None = None
+) -> Script | None:
+    """The script of one shot of ``frames`` frames that begins as the clip (T,H,W,3) uint8 does.
+
+    Beyond the clip the first shot of ``plan``, whose first frame is the clip's last, goes on from
+    where its actors are seen; others move as they did: straight on to the edge of the frame, hops
+    and turns once more. None where nobody is seen, as ``metrics.reader`` knows embedded scenes
+    alone, or no script is so long.
+    """
+    known, (H, W) = len(video_THWC), video_THWC.shape[1:3]
+    late = video_THWC[-WINDOW:]
+    lead = known - len(late)
+    ways = [
+        _Way(r.kind, r.color, r.size, _go_on(r, frames - lead, lead), 0, frames)
+        for r in reader.read_clip(late)[:MAX_ACTORS]
+    ]
+    if not ways or frames > MAX_FRAMES:
+        return None
+    if plan is not None and frames > known:
+        _follow(ways, plan, known, frames)
+    shown = np.median(video_THWC, axis=0)
+    name = min(BACKGROUNDS, key=lambda name: float(np.abs(shown - background(name, H, W)).mean()))
+    entities = tuple(Entity(f"e{n}", w.kind, w.color, w.size) for n, w in enumerate(ways))
+    shot = Shot(frames, tuple(_actor(f"e{n}", way) for n, way in enumerate(ways)))
+    return Script(entities, (Scene(name, (shot,)),), fps=float(fps), size=(H, W))
+
+
+def _go_on(seen: Reading, frames: int, lead: int) -> np.ndarray:
+    """The boxes (lead + frames,4) as seen, before that the first of them, and how it goes on."""
+    boxes_T4 = seen.boxes_T4
+    T = len(boxes_T4)
+    if seen.motion in ("bounce", "orbit"):
+        boxes_T4 = boxes_T4[np.arange(frames) % max(T - 1, 1)]
+    else:
+        step = (boxes_T4[-1] - boxes_T4[0]) / max(T - 1, 1)
+        after = np.arange(1, frames - T + 1)[:, None]
+        boxes_T4 = np.concatenate([boxes_T4, boxes_T4[-1] + after * step])
+    return np.pad(boxes_T4, ((lead, 0), (0, 0)), mode="edge")
+
+
+def _follow(ways: list[_Way], plan: Script, known: int, frames: int) -> None:
+    """Lets the actors of a plan do what it says after the known frames; new ones come there."""
+    planned = tracks(plan, frames=frames - known + 1)
+    for n, (kind, color, size) in enumerate(planned.attributes_N3 - 1):
+        if color < 0:
+            continue
+        boxes_T4, shown_T = planned.boxes_TN4[:, n], planned.visible_TN[:, n] > 0
+        way = next((way for way in ways if way.color == COLORS[color]), None)
+        if way is None and len(ways) < MAX_ACTORS:
+            still = np.repeat(boxes_T4[:1], frames, axis=0)
+            way = _Way(KINDS[kind], COLORS[color], SIZES[size], still, known, frames)
+            ways.append(way)
+        if way is not None:
+            here_4, start_4 = way.boxes_T4[known - 1], boxes_T4[0]
+            way.boxes_T4[known:, :2] = here_4[:2] + boxes_T4[1:, :2] - start_4[:2]
+            way.boxes_T4[known:, 2:] = here_4[2:] * boxes_T4[1:, 2:] / start_4[2:]
+            if not shown_T[-1]:  # it leaves
+                way.last = known + int(np.flatnonzero(shown_T).max(initial=0))
+
+
+def _actor(entity: str, way: _Way) -> Actor:
+    """As a path inside the frame."""
+    T = len(way.boxes_T4)
+    side_T2 = way.boxes_T4[:, 2:].clip(0.05, 1.0)
+    corner_T2 = (way.boxes_T4[:, :2] - side_T2 / 2).clip(0.0, 1.0 - side_T2)
+    boxes: Any = np.concatenate([corner_T2, side_T2], axis=1).tolist()
+    first, last = way.first, min(way.last, T - 1)
+    if last <= first:
+        return Actor(entity, "still", tuple(boxes[first]), tuple(boxes[first]))
+    keys = tuple(Key((t - first) / (last - first), tuple(boxes[t])) for t in range(first, last + 1))
+    enter, leave = first / (T - 1), 1.0 if way.last >= T else last / (T - 1)
+    return Actor(entity, "path", keys[0].box, keys[-1].box, enter=enter, exit=leave, keys=keys)
