@@ -150,8 +150,8 @@ class Gate:
             checks.append(_fresh(real, before.videos, after.videos))
         truth = self._measured(real, asked)
         measured = {
-            name: tuple(_mean(values[name]) for values in (before.values, after.values, truth))
-            for name in before.values
+            name: (_mean(value), _mean(after.values[name]), _mean(truth[name]))
+            for name, value in before.values.items()
         }
         return Verdict(tuple(checks), measured)
 
