@@ -60,7 +60,7 @@ class Edit:
     inpaint: tuple[float, float, float, float] | None = None
     """Make this box anew: left, top, width, height, in fractions of the frame."""
     prompt: str | None = None
-    """What the video shows."""
+    """What comes next (--extend), or what the video shows; else that is read from its frames."""
     run: pathlib.Path | None = None
     """Folder of a trained run, or exported weights; by default the generator that comes along."""
     out: pathlib.Path = pathlib.Path("video.mp4")
@@ -312,6 +312,12 @@ def _export(options: Export) -> None:
 
     out = options.out or pathlib.Path(f"{options.part}.safetensors")
     check_writable(out, kinds=(".safetensors",))
+    marks = {"planner": ("planner", "planner.json"), "generator": ("gan", "generator.json")}
+    has = [part for part in marks if any((options.run / name).exists() for name in marks[part])]
+    if has and options.part not in has:
+        raise UserError(
+            f"{options.run} has no {options.part}; try jaxvid export {has[0]} --run ..."
+        )
     from jaxvid import pipeline, screenwriter
 
     write = screenwriter.export if options.part == "planner" else pipeline.export

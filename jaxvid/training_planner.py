@@ -26,6 +26,7 @@ from jaxvid.training import check_run, open_run, read_run, say_precision
 from jaxvid.typing import HostBatch, Params, UserError
 
 SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
+STORY = 160  # bytes of text: of shorter stories one is found in hundreds that are drawn
 KINDS: tuple[Kind, ...] = ("short", "pictured", "long", "pictured", "long")  # of batches, by turns
 LATER: tuple[Kind, ...] = ("short", "long", "pictured", "short", "long")  # once pictures are known
 
@@ -63,11 +64,16 @@ def make_planner(run: PlannerRun) -> Planner:
 def prompt_source(run: PlannerRun, order: int = 0) -> PromptSource:
     """The prompts that the planner of the run learns from; another ``order`` has others.
 
-    Raises UserError for data without scripts.
+    Raises UserError for data without scripts, and for texts too short for stories.
     """
     if run.data.source not in ("scenes", "stories"):
         raise UserError(
             f"data source {run.data.source!r} has no scripts to learn from; use scenes or stories"
+        )
+    if run.data.source == "stories" and run.data.text_length < STORY:
+        raise UserError(
+            f"stories of two and three shots hardly fit into {run.data.text_length} bytes; use "
+            f"--data.text-length 256, or {STORY} at least"
         )
     return PromptSource(
         "train",

@@ -106,6 +106,8 @@ def test_generate_refuses_before_it_computes(
     assert "empty" in refused(cli.main, [*base, " "], capsys)
     assert "100000 bytes" in refused(cli.main, [*base, "x" * 100_000], capsys)
     assert "give a prompt" in refused(cli.main, base, capsys)
+    argv = [*base, "--script", "story.json", "a blue star"]
+    assert "leave out the prompt" in refused(cli.main, argv, capsys)
     for bad in (str(tmp_path / "none" / "clip.mp4"), str(tmp_path / "clip.xyz"), str(tmp_path)):
         refused(
             cli.main, ["generate", "--run", str(tiny_run), "--out", bad, "a red circle"], capsys
@@ -311,6 +313,9 @@ def test_export_writes_a_file_that_script_reads(
     ):
         argv = ["export", "--run", str(run), "--out", str(out)]
         assert says in refused(cli.main, argv, capsys)
+    (tmp_path / "gan").mkdir()
+    argv = ["export", "--run", str(tmp_path), "--out", str(path)]
+    assert "try jaxvid export generator" in refused(cli.main, argv, capsys)
     path.write_bytes(b"garbage")
     assert str(path) in refused(cli.main, ["script", "--run", str(path), "a star"], capsys)
 

@@ -184,6 +184,18 @@ def test_another_planner_can_be_named(
     assert asked == [tiny_run, *named, None, *named]
 
 
+def test_what_learnt_from_captions_takes_no_script(
+    pipe: pipeline.Pipeline, tiny_run: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nets, state, run = training.load_gan(tiny_run / "gan")
+    own = dataclasses.replace(run, data=dataclasses.replace(run.data, source="folder:films"))
+    monkeypatch.setattr(training, "load_gan", lambda _: (nets, state, own))
+    with pytest.raises(UserError, match="leave the planner out"):
+        pipeline.load(tiny_run, planner="shipped")
+    with pytest.raises(UserError, match="leave the script out"):
+        pipeline.load(tiny_run).generate(script=ALONE)
+
+
 def test_a_folder_without_a_run_is_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(UserError, match="train one"):
         jaxvid.load(tmp_path)

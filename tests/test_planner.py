@@ -368,6 +368,14 @@ def test_kinds_of_stories_take_turns_also_after_a_stop():
     assert scenes["text"].shape == (4, 128) and scenes["tokens"].shape == (4, S)
 
 
+def test_texts_too_short_for_stories_are_refused():
+    run = PlannerRun(data=DataConfig(source="stories", text_length=128))
+    with pytest.raises(UserError, match="--data.text-length 256, or 160 at least"):
+        training_planner.prompt_source(run)
+    at_least = dataclasses.replace(run, data=DataConfig(source="stories", text_length=160))
+    assert training_planner.prompt_source(at_least).batch([0], "long")["text"].shape == (1, 160)
+
+
 @pytest.mark.parametrize("dtype, low", (("float32", False), ("bfloat16", True)))
 def test_the_step_computes_in_what_the_run_says(dtype, low, monkeypatch):
     made = []
