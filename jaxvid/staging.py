@@ -87,10 +87,11 @@ def stage(
 ) -> Script:
     """The script of an outline; the same seed gives the same script on any machine.
 
-    ``frames`` are those of a take, ``size`` is height and width in pixels; neither changes what
-    happens. What contradicts itself (left of it, in the right corner) is held as far as possible;
-    places from a picture are moved only where a motion would lead out of the frame, or where the
-    second part could not be put there without missing the rest by far.
+    An actor of which nothing is said stays where it is beside one that moves; else it does
+    anything. ``frames`` are those of a take, ``size`` is height and width in pixels; neither
+    changes what happens. What contradicts itself (left of it, in the right corner) is held as far
+    as possible; places from a picture are moved only where a motion would lead out of the frame,
+    or where the second part could not be put there without missing the rest by far.
     """
     rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed)
     looks = fill_looks(outline.looks, rng)
@@ -167,14 +168,21 @@ def _act(take: Take, looks: Sequence[Look], rng: np.random.Generator) -> tuple[A
     return best
 
 
+def _motion(part: Part, take: Take, rng: np.random.Generator) -> str:
+    """What was said, or nothing beside one that moves, or anything."""
+    if part.motion != ANY:
+        return part.motion
+    watches = any(other.motion not in (ANY, "still") for other in take.parts)
+    if watches and part.speed == "normal" and part.then != "still":
+        return "still"
+    return _pick(rng, [motion for motion in MOVING if motion != part.then])
+
+
 def _place(
     take: Take, looks: Sequence[Look], rng: np.random.Generator, *, short: bool
 ) -> tuple[tuple[Actor, ...], float]:
     """A try, and by how much what was said is missed. ``short`` ways leave more places free."""
-    motions = [
-        _pick(rng, [m for m in MOVING if m != part.then]) if part.motion == ANY else part.motion
-        for part in take.parts
-    ]
+    motions = [_motion(part, take, rng) for part in take.parts]
     centres, chosen, wrong = [], [], 0.0
     for part, motion in zip(take.parts, motions, strict=True):
         way = "right" if motion in TO else motion  # turned below

@@ -226,6 +226,24 @@ def test_what_was_left_open_varies() -> None:
     assert len({place for script in scripts for place, _ in shots(script)}) == 16
 
 
+def test_who_is_not_told_of_watches_the_other_move() -> None:
+    def second(first: Part, part: Part) -> set[str]:
+        outline = Outline((BALL, STAR), (Take((first, part)),))
+        made = [shots(stage(outline, seed))[0][1] for seed in range(60)]
+        return {legs(shot, part)[0].motion for shot in made}
+
+    assert second(Part(0, "right"), Part(1)) == {"still"}
+    assert second(Part(0, "towards"), Part(1)) == {"still"}
+    for first, part in (
+        (Part(0), Part(1)),
+        (Part(0, "still"), Part(1)),
+        (Part(0, "right"), Part(1, speed="slow")),
+        (Part(0, "right"), Part(1, then="still")),
+    ):
+        found = second(first, part)
+        assert len(found) > 5 and "still" not in found
+
+
 def test_colours_that_nobody_said_differ() -> None:
     for seed in range(100):
         looks = [Look(color="red"), Look(), Look()]
