@@ -1,7 +1,7 @@
 """Whether reinforcement learning improves clips, or only its rewards: ``python -m benchmarks.rl
 --run runs/NAME``.
 
-Both algorithms from several seeds, and four controls that the gate must refuse: the reward of
+Both algorithms from several seeds, and four controls that the gate is to refuse: the reward of
 stillness and one that is chance, each with and without a divergence to hold it back. ``--shaky``
 first trains a generator on clips whose camera shakes, ``--flickering FOLDER`` on clips of a folder
 whose exposure changes from frame to frame, and tunes that one. Writes ``results.json``,
@@ -38,7 +38,7 @@ class Options:
     steps: int = 100
     """Of each run."""
     seeds: int = 3
-    """Runs of each algorithm; controls have one."""
+    """Runs of each algorithm, and of chance; stillness has one."""
     prompts: int = 24
     """Held-out prompts of the gate."""
     samples: int = 32
@@ -120,12 +120,14 @@ def variants(options: Options) -> dict[str, RlRun]:
     for name in ("policy", "path"):
         for seed in range(options.seeds):
             found[f"{name}, seed {seed}"] = _changed(options, presets.RL[name](), seed)
-    for reward, algorithm in (("stillness", "path"), ("chance", "policy")):
+    controls = [("stillness", "path", 0)]
+    controls += [("chance", "policy", seed) for seed in range(options.seeds)]  # it may help by luck
+    for reward, algorithm, seed in controls:
         for kl in (0.0, 0.02):
-            run = _changed(options, presets.RL[algorithm](), 0)
+            run = _changed(options, presets.RL[algorithm](), seed)
             rl = dataclasses.replace(run.rl, rewards=(reward,), weights=(1.0,))
             rl = dataclasses.replace(rl, kl=kl, kl_budget=1e9)
-            found[f"control: {reward}, KL {kl}"] = dataclasses.replace(run, rl=rl)
+            found[f"control: {reward}, KL {kl}, seed {seed}"] = dataclasses.replace(run, rl=rl)
     return found
 
 

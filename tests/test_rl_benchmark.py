@@ -36,7 +36,8 @@ def test_a_shift_by_whole_pixels_moves_them() -> None:
 
 def test_rows_are_runs_that_can_be_made() -> None:
     rows = rl.variants(rl.Options(seeds=2, steps=10))
-    assert len(rows) == 8 and sum(name.startswith("control") for name in rows) == 4
+    assert len(rows) == 10 and sum(name.startswith("control: chance") for name in rows) == 4
+    assert rows["control: chance, KL 0.02, seed 1"].train.seed == 1
     base = presets.tiny_gan()
     for run in rows.values():
         reinforce.check_rewards(base, run)
