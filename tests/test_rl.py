@@ -206,9 +206,7 @@ def test_a_window_takes_the_gradient_of_its_frames_alone() -> None:
     wide, _ = built(algorithm="path", first=0.0)
 
     def slope(of: Tuning, params: Any) -> Any:
-        grads, *_ = rl._path_grads(
-            of, state, draw, first=params, made=None, reduce=lambda tree: tree
-        )
+        grads, *_ = rl._path_grads(of, state, draw, rl.Update(params, None, lambda tree: tree))
         return grads["mean"]["bias"]
 
     short = jax.jit(functools.partial(slope, tuning))(state.params)

@@ -15,7 +15,7 @@ no action. The critics may learn on, on these clips and real ones, while they se
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,16 @@ from jaxvid.steps.tasks import Purpose, draw_latent, draw_motion, example_keys, 
 from jaxvid.typing import Batch, Metrics, Params, Reduce, Step
 
 Made = tuple[jax.Array, dict[str, jax.Array]]  # clips (N,T,H,W,3) and each reward (N,T)
+
+
+class Update(NamedTuple):
+    """What an update of a step knows: clips and rewards of an earlier one on the same actions, if
+    there was one, and from which policy these came.
+    """
+
+    first: Params
+    made: Made | None
+    reduce: Reduce
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +70,7 @@ def make_rl_step(tuning: Tuning, *, reduce: Reduce = lambda tree: tree) -> Step:
         made: Made | None = None
         metrics = dict[str, jax.Array]()
         for i in range(config.updates):
-            grads, found, made = learn(
-                tuning, new, draw, first=state.params, made=made, reduce=reduce
-            )
+            grads, found, made = learn(tuning, new, draw, Update(state.params, made, reduce))
             grads = reduce(grads)
             updates, opt_state = tuning.tx.update(grads, new.opt_state, new.params)
             params = optax.apply_updates(new.params, updates)
@@ -146,23 +154,17 @@ def witness(
 
 
 def _policy_grads(
-    tuning: Tuning,
-    state: RlState,
-    draw: dict[str, Any],
-    *,
-    first: Params,
-    made: Made | None,
-    reduce: Reduce,
+    tuning: Tuning, state: RlState, draw: dict[str, Any], update: Update
 ) -> tuple[Params, Metrics, Made]:
-    """Gradient of the policy by the ratio of probabilities; ``made``: clips and rewards of an
-    earlier update on the same actions, which came from the policy ``first``.
+    """Gradient of the policy by the ratio of probabilities.
 
     Old and new probabilities come from one pass where they are of one policy, so that their ratio
     is exactly 1 before the first update.
     """
     config, free = tuning.config, draw["free"]
     now, pull = jax.vjp(lambda params: act(tuning, params, draw), state.params)
-    then = now if made is None else act(tuning, first, draw)
+    made = update.made
+    then = now if made is None else act(tuning, update.first, draw)
     action = jax.lax.stop_gradient(then[0] + jnp.exp(then[1]) * draw["epsilon"])
     before = advantages.log_prob(action, *then)
     if made is None:
@@ -180,7 +182,7 @@ def _policy_grads(
     def objective(now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Metrics]:
         ratio = jnp.exp(advantages.log_prob(action, *now) - before)
         gain = (free * advantages.clipped(ratio, total, clip=config.clip)).mean()
-        kl = _mean(advantages.divergence(*now), free, reduce)
+        kl = _mean(advantages.divergence(*now), free, update.reduce)
         return config.kl * kl - gain, {"kl": kl, "ratio": ratio.max()}
 
     outer, metrics = jax.grad(objective, has_aux=True)(now)
@@ -194,19 +196,12 @@ def _mean(values_BT: jax.Array, weight_BT: jax.Array, reduce: Reduce) -> jax.Arr
 
 
 def _path_grads(
-    tuning: Tuning,
-    state: RlState,
-    draw: dict[str, Any],
-    *,
-    first: Params,
-    made: Made | None,
-    reduce: Reduce,
+    tuning: Tuning, state: RlState, draw: dict[str, Any], update: Update
 ) -> tuple[Params, Metrics, Made]:
-    """Gradient of the rewards through the generator; only frames of the draw's window act and
-    count.
+    """Gradient of the rewards through the generator, of clips made anew in each update; only frames
+    of the draw's window act and count.
     """
     config, free, own = tuning.config, draw["free"], tuning.game.generator.config.motion
-    del first, made  # each update makes its clips anew
 
     def objective(params: Params) -> tuple[jax.Array, Any]:
         mean, log_std = act(tuning, params, draw)
@@ -220,8 +215,8 @@ def _path_grads(
         total = jnp.zeros_like(free)
         for name, weight in tuning.terms.items():
             total = total + weight * terms[name]
-        kl = _mean(advantages.divergence(mean, log_std), free, reduce)
-        gain = _mean(total, draw["window"], reduce)
+        kl = _mean(advantages.divergence(mean, log_std), free, update.reduce)
+        gain = _mean(total, draw["window"], update.reduce)
         metrics = {"kl": kl, "spread": jnp.exp(log_std).mean()}
         return config.kl * kl - gain, (metrics, video, terms)
 
