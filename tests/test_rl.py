@@ -81,6 +81,11 @@ def compiled(**changes: Any) -> Any:
     return jax.jit(make_rl_step(built(**changes)[0]))
 
 
+def update(first: Any) -> rl.Update:
+    """The first one of a step, on one device."""
+    return rl.Update(first, None, lambda tree: tree)
+
+
 def stepped(times: int = 1, **changes: Any) -> tuple[RlState, RlState, dict[str, float]]:
     before = built(**changes)[1]
     after, metrics = before, {}
@@ -127,7 +132,7 @@ def test_own_motion_is_drawn_and_what_is_explored_only_for_samples(
     nothing = {name: jnp.zeros_like(draw["free"]) for name in tuning.terms}
     monkeypatch.setattr(rl, "reward", lambda *_: nothing)
     learn = {"policy": rl._policy_grads, "path": rl._path_grads}[algorithm]
-    acted = jax.jit(lambda: learn(tuning, state, draw, first=state.params, made=None)[2][0])()
+    acted = jax.jit(lambda: learn(tuning, state, draw, update(state.params))[2][0])()
     spread = np.exp([0.3] * 2 + [0.0] * 3) * [1, 1, *3 * [algorithm == "policy"]]
     np.testing.assert_allclose(acted, 0.5 + spread * draw["epsilon"], rtol=1e-5, atol=1e-6)
 
@@ -180,7 +185,7 @@ def test_the_gradient_through_the_generator_is_that_of_finite_differences() -> N
     draw = drawn(algorithm="path")
 
     def grads(params: Any) -> Any:
-        return rl._path_grads(tuning, state.replace(params=params), draw, first=params, made=None)
+        return rl._path_grads(tuning, state.replace(params=params), draw, update(params))
 
     run = jax.jit(grads)
     slope, _, _ = run(state.params)
@@ -206,7 +211,7 @@ def test_a_window_takes_the_gradient_of_its_frames_alone() -> None:
     wide, _ = built(algorithm="path", first=0.0)
 
     def slope(of: Tuning, params: Any) -> Any:
-        grads, *_ = rl._path_grads(of, state, draw, rl.Update(params, None, lambda tree: tree))
+        grads, *_ = rl._path_grads(of, state, draw, update(params))
         return grads["mean"]["bias"]
 
     short = jax.jit(functools.partial(slope, tuning))(state.params)
