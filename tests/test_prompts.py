@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from jaxvid.data import tokenizer
 from jaxvid.data.pieces import Span, Wording
 from jaxvid.data.prompts import SHORT, Kind, PromptSource, collate
 from jaxvid.data.stories import story
+from jaxvid.models.planner import moved
 from jaxvid.models.prompt import GRIDS, PICTURE, STRIDE
 from jaxvid.outline import Look, Outline, Part, Take
 
@@ -57,6 +59,7 @@ def test_rows_are_the_examples(kind: Kind) -> None:
     for b, index in enumerate(INDICES):
         wording, outline, picture = source.example(int(index), kind)
         assert tokenizer.decode(batch["text"][b]) == wording.text
+        assert np.flatnonzero(batch["text"][b])[0] == int(index) // 2 % STRIDE
         tokens = np.zeros(grammar.LENGTH, np.int32)
         tokens[: len(batch["tokens"][b])] = batch["tokens"][b]
         assert grammar.decode(tokens) == outline
@@ -106,6 +109,23 @@ def test_places_of_a_word(text: str, word: str, places: list[int]) -> None:
     assert np.flatnonzero(batch["spans"][0, s]).tolist() == places
     assert word in marked(batch, 0, s)
     assert batch["spans"].sum() == len(places)
+
+
+@pytest.mark.parametrize("by", range(STRIDE))
+def test_a_text_that_begins_late_is_read_as_in_a_phase(by: int) -> None:
+    """As ``models.planner.moved`` has it, also where its end would be lost; with marks to match."""
+    fits, full = "a red star goes up", "a red star goes up" + " " * 12 + "up"
+    examples = [
+        (Wording(text, (Span("looks/0/color", 2, 5),)), OUTLINE, None) for text in (fits, full)
+    ]
+    batch = collate(examples, text_length=32, tokens=grammar.SHORT, late=[by, by])
+    plain = collate(examples, text_length=32, tokens=grammar.SHORT)
+    assert np.array_equal(batch["text"], moved(jnp.asarray(plain["text"]), by))
+    s = position(OUTLINE, "looks/0/color")
+    first, last = (2 + by) // STRIDE, (4 + by) // STRIDE
+    assert np.flatnonzero(batch["spans"][0, s]).tolist() == list(range(first, last + 1))
+    assert "red" in marked(batch, 1, s)
+    assert np.flatnonzero(batch["text"][1])[0] == 0 and len(full) == 32
 
 
 def test_the_place_in_the_picture_is_marked_of_whom_a_token_speaks() -> None:

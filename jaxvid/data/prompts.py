@@ -65,40 +65,56 @@ class PromptSource:
         short = self.source == "stories" and kind != "long"
         length = min(SHORT, self.text_length) if short else self.text_length
         tokens = grammar.LENGTH if kind == "long" else grammar.SHORT
-        batch = collate(examples, text_length=length, tokens=tokens)
+        # as models.planner.sample reads them in phases; pairs begin alike, as takes go by index % 2
+        late = [int(index) // 2 % STRIDE for index in indices] if self.source == "stories" else ()
+        batch = collate(examples, text_length=length, tokens=tokens, late=late)
         return {"index": np.asarray(indices, np.int32), **batch}
 
 
-def collate(examples: Sequence[Example], *, text_length: int, tokens: int) -> HostBatch:
+def collate(
+    examples: Sequence[Example], *, text_length: int, tokens: int, late: Sequence[int] = ()
+) -> HostBatch:
     """``text`` int32 (B,L), ``tokens`` int32 (B,S), ``spans`` bool (B,S,M), ``image`` uint8.
 
     ``spans``: the places of the prompt (four bytes each) that state what a token says, then, where
     there is an image, its places that show it. ``image``: (B,PICTURE,PICTURE,3), zero for an
-    example without one; (B,0,0,3) where none has one.
+    example without one; (B,0,0,3) where none has one. ``late``: the byte at which each text begins,
+    0 where that is left out or its end would be lost.
     """
+    sizes = [len(wording.text.encode()) for wording, *_ in examples]
+    starts = [by * (by + size <= text_length) for by, size in zip(late, sizes, strict=False)]
+    starts += [0] * (len(examples) - len(starts))
     side = PICTURE if any(picture is not None for *_, picture in examples) else 0
     blank = np.zeros((side, side, 3), np.uint8)
-    spans = [_spans(w, outline, tokens, text_length // STRIDE) for w, outline, _ in examples]
+    spans = [
+        _spans(wording, outline, tokens, text_length // STRIDE, start)
+        for (wording, outline, _), start in zip(examples, starts, strict=True)
+    ]
     if side:
         shown = [_shown(None if p is None else outline, tokens) for _, outline, p in examples]
         spans = [np.concatenate(pair, axis=1) for pair in zip(spans, shown, strict=True)]
     return {
-        "text": np.stack([tokenizer.encode(w.text, text_length) for w, _, _ in examples]),
+        "text": np.stack(
+            [
+                np.pad(tokenizer.encode(wording.text, text_length - start), (start, 0))
+                for (wording, *_), start in zip(examples, starts, strict=True)
+            ]
+        ),
         "image": np.stack([blank if p is None else p for *_, p in examples]),
         "tokens": np.stack([grammar.encode(outline)[:tokens] for _, outline, _ in examples]),
         "spans": np.stack(spans),
     }
 
 
-def _spans(wording: Wording, outline: Outline, tokens: int, places: int) -> np.ndarray:
-    """bool (S,M); see ``collate``."""
+def _spans(wording: Wording, outline: Outline, tokens: int, places: int, start: int) -> np.ndarray:
+    """bool (S,M) for a text that begins at byte ``start``; see ``collate``."""
     spans: dict[str, list[Span]] = {}
     for span in wording.spans:
         spans.setdefault(span.slot, []).append(span)
     marks = np.zeros((tokens, places), bool)
     for s, (_, _, path) in enumerate(grammar.spell(outline)):
         for span in spans.get(path, ()):
-            first, last = (len(wording.text[:at].encode()) for at in (span.start, span.end))
+            first, last = (start + len(wording.text[:at].encode()) for at in (span.start, span.end))
             marks[s, first // STRIDE : (last - 1) // STRIDE + 1] = True
     return marks
 
