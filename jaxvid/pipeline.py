@@ -104,7 +104,7 @@ class Pipeline:
         if self.writer is None:
             raise UserError("this run has no planner; train one with python -m train.planner")
         data, size = self.data, (self.data.resolution, self.data.resolution)
-        frames = frames or data.frames
+        frames = data.frames if frames is None else frames
         return self.writer.write(
             prompt, image=image, seed=seed, frames=frames, fps=data.fps, size=size
         )

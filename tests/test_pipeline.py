@@ -272,6 +272,7 @@ def test_edits_that_make_no_sense_are_refused(pipe: pipeline.Pipeline, real: np.
         (lambda: pipe.generate(PROMPT, label="walk"), "no class 'walk'; it was trained without"),
         (lambda: pipe.generate(PROMPT, guidance=-1), "guidance"),
         (lambda: pipe.generate(script=ALONE, frames=9), "set frames there"),
+        (lambda: pipe.generate(PROMPT, frames=0), "frames"),
     ]
     for call, words in cases:
         with pytest.raises(UserError, match=words):
