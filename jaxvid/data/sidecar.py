@@ -26,6 +26,7 @@ NAMES = ("captions.jsonl", "captions.csv")
 MAX_BYTES = 2**28  # of a sidecar
 MAX_CHARACTERS = 4096  # of a caption that are kept
 MAX_LABEL = 128  # characters of a label that are kept
+MORE = "\0"  # no name of a column: where the cells go for which there is none
 LABEL = re.compile(r"\w[\w -]{0,63}")  # names of labels
 RESERVED = ("file", "file_name", "caption", "text", "group")  # columns that are no labels
 
@@ -138,10 +139,10 @@ def _jsonl(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict[str, Any]]
 
 
 def _csv(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""))  # captions may hold U+2028
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey=MORE)  # U+2028 ends no line
     try:
         for row in reader:
-            if any(cell.strip() for cell in row.pop(None, [])):  # type: ignore[call-overload]
+            if any(cell.strip() for cell in row.pop(MORE, [])):
                 raise UserError(
                     f"{path}:{reader.line_num}: has more cells than the first line has names; "
                     "quote the caption or use captions.jsonl"
