@@ -36,7 +36,7 @@ class Generate:
     label: str | None = None
     """A class of the clips, where the run was trained on clips that have one."""
     frames: int | None = None
-    """Of the video, where no script says it (runs of own clips)."""
+    """Of the video, or of each shot of a prompt; a script has its own."""
     guidance: float = 1.0
     """Over 1 exaggerates what was asked for."""
     seed: int = 0
