@@ -145,6 +145,21 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
     assert float((slope * way).sum()) == pytest.approx(rough, rel=0.05)
 
 
+def test_interpolation_draws_neighbours_too() -> None:
+    """Of blank frames of grey g nothing moves: e[t] = |g[t] - (g[t-1] + g[t+1]) / 2|."""
+    grey = jnp.asarray([0.1, 0.3, -0.2, 0.25, 0.0])
+
+    def total(grey: jax.Array) -> jax.Array:
+        video = jnp.broadcast_to(grey[None, :, None, None, None], (1, 5, 16, 16, 3))
+        return REWARDS["interpolation"].error(video, {}).sum()
+
+    signs = np.sign([0.3 - (0.1 - 0.2) / 2, -0.2 - (0.3 + 0.25) / 2, 0.25 - (-0.2 + 0.0) / 2])
+    expected = np.pad(signs, 1)
+    expected[:-1] -= 0.5 * np.pad(signs, (0, 1))
+    expected[1:] -= 0.5 * np.pad(signs, (1, 0))
+    np.testing.assert_allclose(jax.jit(jax.grad(total))(grey), expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", list(REWARDS))
 def test_what_has_a_gradient_says_so(name: str) -> None:
     def total(video: jax.Array) -> jax.Array:

@@ -61,14 +61,15 @@ def meet(near: Neighbours) -> Neighbours:
     """The neighbours moved along the flow between them to where the frame is in time.
 
     Flows of the moment from those between the neighbours, as if both were straight: Jiang et al.,
-    2018 (Super SloMo), eq. 4; ``before`` and ``after`` in -1..1. No gradient. One neighbour stays.
+    2018 (Super SloMo), eq. 4; ``before`` and ``after`` in -1..1. The flow has no gradient. One
+    neighbour stays.
     """
     B, T, H, W, C = near.before.shape
-    before, after = (lax.stop_gradient(x.reshape(B * T, H, W, C)) for x in near[:2])
+    before, after = (x.reshape(B * T, H, W, C) for x in near[:2])
     # Example by example, so that a batch that is split over devices stays where it is.
     pairs = jnp.stack([before, after], axis=1), jnp.stack([after, before], axis=1)
     first, second = (0.5 + 0.5 * pair.reshape(-1, H, W, C) for pair in pairs)
-    flow = estimate(first, second).reshape(B * T, 2, H, W, 2)
+    flow = estimate(lax.stop_gradient(first), lax.stop_gradient(second)).reshape(B * T, 2, H, W, 2)
     there, back = flow[:, 0], flow[:, 1]
     t = near.share.reshape(-1, 1, 1, 1)
     before, _ = warp(before, t * t * back - (1 - t) * t * there)

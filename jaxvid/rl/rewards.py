@@ -132,7 +132,7 @@ def acceleration(video_BTHWC: Video, script: Batch) -> Frames:
 def interpolation(video_BTHWC: Video, script: Batch) -> Frames:
     """mean ``|x[t] - x̂[t]|`` in -1..1, where x̂ are its neighbours moved along the flow between
     them and blended: the protocol of VBench's motion smoothness (Huang et al., 2024) with classical
-    flow. x̂ has no gradient: a frame is drawn to its neighbours, not they to it.
+    flow, which has no gradient.
     """
     if video_BTHWC.shape[1] < 3:
         return jnp.zeros(video_BTHWC.shape[:2])
