@@ -164,14 +164,20 @@ def main(argv: Sequence[str] | None = None) -> None:
             (options.out / "gan").symlink_to((options.run / "gan").absolute())
         path = options.out / "results.json"
         results = json.loads(path.read_text()) if path.exists() else {}
+        gate = None
         for name, run in variants(options).items():
             if name in results or (options.only and not name.startswith(options.only)):
                 continue
             folder = options.out / name.replace(": ", "_").replace(", ", "_").replace(" ", "_")
-            reinforce.train_rl(run, folder)
+            reinforce.train_rl(run, folder, gate=gate)
+            gate = gate or reinforce.open_gate(folder)  # what it sees of the reference serves all
             # What was reached at the end: a control is not to be saved by its best checkpoint.
             verdict = reinforce.try_gate(
-                folder, prompts=options.prompts, samples=options.samples, best="control" not in name
+                folder,
+                prompts=options.prompts,
+                samples=options.samples,
+                best="control" not in name,
+                gate=gate,
             )
             results[name] = dataclasses.asdict(verdict) | {"passed": verdict.passed}
             atomic_write_text(path, json.dumps(results, indent=1))

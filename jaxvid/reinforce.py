@@ -200,8 +200,10 @@ def _base(run: RlRun, folder: pathlib.Path) -> tuple[Trained, GanRun]:
 
 
 @locked
-def train_rl(run: RlRun, folder: pathlib.Path) -> RlState:
-    """Tunes the generator of ``folder.parent`` in ``folder``; resumes what is there."""
+def train_rl(run: RlRun, folder: pathlib.Path, *, gate: Gate | None = None) -> RlState:
+    """Tunes the generator of ``folder.parent`` in ``folder``; resumes what is there. ``gate``: one
+    that is open.
+    """
     training.check_run(folder, run)
     say(f"rl: {run.rl.algorithm}, rewards {', '.join(run.rl.rewards)}")
     if committed(folder / "checkpoints") and os.path.isfile(folder / "generator.json"):
@@ -219,7 +221,7 @@ def train_rl(run: RlRun, folder: pathlib.Path) -> RlState:
     mesh = make_mesh(None, run.mesh)
     check_batch_size(run.train.batch_size, mesh)
     step = compile_step(functools.partial(make_rl_step, tuning), mesh, backend=run.train.backend)
-    gate = functools.cache(lambda: Gate(tuned, training.make_nets(tuned)))
+    opened = functools.cache(lambda: gate or open_gate(folder))
     return loop.run(
         "rl",
         folder,
@@ -227,7 +229,7 @@ def train_rl(run: RlRun, folder: pathlib.Path) -> RlState:
         phases=[loop.Phase(step, run.train.steps)],
         state=state,
         batches=training.batches(source, tuned.data, run.train),
-        on_sample=functools.partial(_watch, gate, run),
+        on_sample=functools.partial(_watch, opened, run),
     )
 
 
@@ -284,25 +286,34 @@ def _abstract(tuned: GanRun, run: RlRun, nets: Nets) -> RlState:
     return _state(tuning, reference, gan.critic_params, scales, batch, run, abstract=True)
 
 
+def open_gate(folder: pathlib.Path) -> Gate:
+    """The gate of a tuned run, and of all others that are tuned from the same one as it is."""
+    tuned = configs.read(GanRun, folder / "generator.json")
+    return Gate(tuned, training.make_nets(tuned))
+
+
 def try_gate(
     folder: pathlib.Path,
     *,
     prompts: int = 24,
     samples: int = 32,
-    fresh: bool = True,
+    critics: bool = True,
     best: bool = True,
+    gate: Gate | None = None,
 ) -> Verdict:
     """Tries the best checkpoint of a tuned run (or the newest) at the gate.
 
     Writes ``gate.json``, ``report.html`` with the curves of all rewards, and ``before_after.gif``:
     the reference above, the tuned below.
-    ``fresh``: with the critic that is trained anew, which takes the most time.
+    ``critics``: with those that are trained anew, which takes the most time. ``gate``: one that is
+    open.
     """
-    nets, params, tuned = load_rl(folder, best=best)
-    gate = Gate(tuned, nets)
-    verdict = gate.judge(params, prompts=prompts, samples=samples, fresh=fresh)
+    _, params, tuned = load_rl(folder, best=best)
+    gate = gate or open_gate(folder)
+    verdict = gate.judge(params, prompts=prompts, samples=samples, critics=critics)
     say(table(verdict))
-    short = "" if fresh else f", in short: {prompts} prompts, {samples} clips each, no fresh critic"
+    short = f", in short: {prompts} prompts, {samples} clips each, no fresh critic"
+    short = "" if critics else short
     say(f"rl: the gate is {'passed' if verdict.passed else 'not passed'}{short}")
     found = dataclasses.asdict(verdict) | {"passed": verdict.passed}
     atomic_write_text(folder / "gate.json", json.dumps(found, indent=1))

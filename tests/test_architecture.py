@@ -55,6 +55,7 @@ FLOORS = {
     "observe": 10,
     "pipeline": 17,
     "judge": 14,
+    "fresh": 14,
     "sizes": 14,
     "film": 9,
     "examine": 18,

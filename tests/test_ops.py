@@ -212,7 +212,9 @@ def test_neighbours_meet_where_the_frame_is_in_time() -> None:
         np.testing.assert_allclose(side[0, [0, 2]], clip[0, [0, 2]], atol=1e-6)
         np.testing.assert_allclose(side[0, 3], clip[0, 2], atol=1e-6)
     slope = jax.grad(lambda v: inbetween.meet(near._replace(before=v)).after.sum())
-    np.testing.assert_array_equal(jax.jit(slope)(near.before), 0)  # by the flow alone, which is held
+    np.testing.assert_array_equal(
+        jax.jit(slope)(near.before), 0
+    )  # by the flow alone, which is held
     slope = jax.grad(lambda v: inbetween.meet(near._replace(before=v)).before.sum())
     assert float(jax.jit(slope)(near.before).sum()) == pytest.approx(clip.size, rel=1e-4)
 

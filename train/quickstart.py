@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         say("3/5 reinforcement: smoother and more coherent motion")
         reinforce.train_rl(rl, options.run / "rl")
         asked, drawn = (2, 2) if options.short else (8, 4)
-        reinforce.try_gate(options.run / "rl", prompts=asked, samples=drawn, fresh=False)
+        reinforce.try_gate(options.run / "rl", prompts=asked, samples=drawn, critics=False)
         say("4/5 evaluation on held-out prompts")
         evaluate.evaluate(options.run, prompts=20 if options.short else 200, full=False)
         say("5/5 samples")
