@@ -6,7 +6,6 @@ which moves several times more clips a second than a pipeline of single examples
 """
 
 import functools
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,7 +16,6 @@ from jaxvid.data.batch import collate as default_collate
 from jaxvid.data.source import Source
 from jaxvid.typing import HostBatch, UserError
 
-logger = logging.getLogger("jaxvid")
 ENDLESS = 2**40  # steps
 
 
@@ -94,6 +92,15 @@ class Batches:
 
     def __getitem__(self, step: int) -> HostBatch:
         mine = self.indices(step)[self._slice]
+        batch = self._held_or_read(mine)
+        if self.batch_size > len(self.source) and "index" in batch:
+            # Copies of an example in one batch are drawn for alike unless their addresses differ.
+            first, size = step * self.batch_size, len(self.source)
+            epochs = (first + np.arange(self.batch_size)) // size - first // size
+            batch["index"] = batch["index"] + (size * epochs[self._slice]).astype(np.int32)
+        return batch
+
+    def _held_or_read(self, mine: Int[np.ndarray, "B"]) -> HostBatch:
         if self._memory is None:
             return self._read(mine)
         # Two threads may read the same example; both write the same values, so no lock is needed.
@@ -139,25 +146,6 @@ class Loader(Iterator[HostBatch]):
 
     def __next__(self) -> HostBatch:
         return next(self._iterator)
-
-    def get_state(self) -> dict[str, Any]:
-        """What ``set_state`` needs to go on after the last returned batch; fit for JSON."""
-        return {
-            "step": int(self._iterator.get_state()["next_index"]),
-            "seed": self.batches.seed,
-            "batch_size": self.batches.batch_size,
-            "source": repr(self.batches.source),
-        }
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on where ``state`` was taken. That the data changed since is logged, not refused."""
-        now = {**self.get_state(), "step": state["step"]}
-        if changed := [key for key in now if now[key] != state.get(key)]:
-            logger.warning(
-                "the %s changed since the checkpoint (%s, now %s); examples come in another order",
-                *(changed[0], state.get(changed[0]), now[changed[0]]),
-            )
-        self._iterator.set_state({"next_index": state["step"]})
 
     def close(self) -> None:
         """Ends the reading threads."""
