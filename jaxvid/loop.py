@@ -116,13 +116,15 @@ def run(
     phases: list[Phase],
     state: Any,
     batches: Callable[[int, int], Iterator[HostBatch]],
+    examples: int = 0,
     on_sample: Hook | None = None,
 ) -> Any:
     """Trains from the newest checkpoint in ``folder`` (or ``state``, arrays or ``Drawn``) to
     ``config.steps``.
 
     ``batches(step, order)`` yields the batches from that step on; ``order`` counts the times that
-    the run went back, each of which wants another order of the data. ``on_sample(state, step)``
+    the run went back, each of which wants another order of the data and draws otherwise;
+    ``examples`` is how many there are, where they have a number. ``on_sample(state, step)``
     runs every ``sample_every`` steps and at the end, on every process, and must return the same on
     all; what it returns (lower is better) marks the best checkpoint, and ``Enough`` from it ends
     the run. Returns the final state. Raises UserError where the run was lost more than
@@ -139,24 +141,25 @@ def run(
             Checkpoints(folder / "checkpoints", keep=config.keep, scored=scored)
         )
         stop = stack.enter_context(_signals())
-        mesh, back = phases[0].step.mesh, 0
+        mesh, back, note = phases[0].step.mesh, 0, _note(phases[0].step.mesh, examples)
         like = describe(first.shapes, mesh)
         while True:
-            key = replicate(jax.random.key(config.seed), mesh)
             state, start, order = None, 0, back
             with account.part("checkpoint"):
                 if resumed := checkpoints.latest is not None:
-                    state, start, note = _resume(name, checkpoints, like)
+                    state, start, before = _resume(name, checkpoints, like, note)
             if resumed:
-                order = max(order, int(note.get("order", 0)) + (1 if back else 0))
-                if ended := note.get("ended"):
+                order = max(order, int(before.get("order", 0)) + (1 if back else 0))
+                if ended := before.get("ended"):
                     say(f"{name}: ended at step {start}: {ended}")
                 if ended or start >= config.steps:
                     return state
             drive = _Drive(
                 *(name, folder, config, phases, checkpoints, account, on_sample, stop, watchdog),
-                *(like, first.draw() if state is None else None),
+                *(like, first.draw() if state is None else None, note),
             )
+            key = jax.random.key(config.seed)  # folded only then: other runs keep their numbers
+            key = replicate(jax.random.fold_in(key, order) if order else key, mesh)
             try:
                 return drive(state, key, start, order, batches)
             except _GoBack as lost:
@@ -184,6 +187,7 @@ class _Drive:
     watchdog: cluster.Watchdog
     like: Any  # the state's shapes and places
     first: Callable[[], Any] | None  # where there is no checkpoint: the state to begin with
+    note: dict[str, Any]
     skipped: int = 0  # steps in a row
     monitor: health.Monitor = dataclasses.field(default_factory=health.Monitor)
 
@@ -234,13 +238,14 @@ class _Drive:
         config, last = self.config, done == self.config.steps
         score, ended = None, ""
         if self.on_sample and (last or done % config.sample_every == 0):
+            log.flush()  # a hook may read it, and is to find the same however often that is written
             try:
                 with self.account.part("sample"):
                     score = self.on_sample(state, done)
             except Enough as enough:
                 score, ended = enough.score, str(enough)
         if self.stop or last or ended or done % config.checkpoint_every == 0:
-            note = _note() | {"order": order} | ({"ended": ended} if ended else {})
+            note = self.note | {"order": order} | ({"ended": ended} if ended else {})
             with self.account.part("checkpoint"):
                 log.flush()
                 memory.give_back()  # what the save before has freed: else each one adds some 30 MB
@@ -295,11 +300,13 @@ class _Drive:
                 raise _GoBack(f"step {step}: {finding.text}")
 
 
-def _resume(name: str, checkpoints: Checkpoints, like: Any) -> tuple[Any, int, dict[str, Any]]:
+def _resume(
+    name: str, checkpoints: Checkpoints, like: Any, here: dict[str, Any]
+) -> tuple[Any, int, dict[str, Any]]:
     """The newest good state, the step it was saved at, and its note."""
     state, note = checkpoints.restore(like)
     at = checkpoints.latest or 0
-    _compare(note)
+    _compare(note, here)
     say(f"{name}: resuming at step {at}")
     return state, at, note
 
@@ -311,25 +318,34 @@ def _announce(name: str, costs: dict[str, float]) -> None:
     )
 
 
-def _note() -> dict[str, Any]:
+def _note(mesh: Mesh, examples: int) -> dict[str, Any]:
     """The conditions under which a resumed run is bit for bit the same."""
     return {
         "jaxvid": __version__,
         "jax": jax.__version__,
         "python": platform.python_version(),
+        "platform": jax.default_backend(),
         "devices": jax.device_count(),
+        "processes": cluster.count(),
+        "mesh": dict(mesh.shape),
         "cores": os.cpu_count(),
+        "examples": examples,
     }
 
 
-def _compare(note: dict[str, Any]) -> None:
-    here = _note()
-    for key in ("jax", "devices", "cores"):
-        if note.get(key) != here[key]:
+def _compare(note: dict[str, Any], here: dict[str, Any]) -> None:
+    """Says what a resumed run has otherwise than the one that was saved; notes grew over time."""
+    for key in ("jax", "platform", "devices", "processes", "mesh", "cores"):
+        if note.get(key, here[key]) != here[key]:
             say(
-                f"note: saved with {key} {note.get(key)}, resumed with {here[key]}: results agree "
+                f"note: saved with {key} {note[key]}, resumed with {here[key]}: results agree "
                 "to rounding, not to the bit"
             )
+    if note.get("examples", here["examples"]) != here["examples"]:
+        say(
+            f"note: the data had {note['examples']} examples and have {here['examples']}: they "
+            "come in another order, and training goes on by other ones than it would have"
+        )
 
 
 @contextlib.contextmanager

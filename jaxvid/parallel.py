@@ -158,13 +158,12 @@ def mesh_shape(shape: MeshConfig, devices: int) -> tuple[int, int]:
     return data, fsdp
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """Raises UserError where the batch does not divide over the devices."""
-    if batch_size % mesh.size:
-        fits = -(-batch_size // mesh.size) * mesh.size
-        raise UserError(
-            f"batch_size {batch_size} must be divisible by {mesh.size} devices; try {fits}"
-        )
+def check_batch_size(batch_size: int, mesh: Mesh, *, parts: int = 1) -> None:
+    """Raises UserError where ``parts`` of the batch do not divide over the devices."""
+    if batch_size % (parts * mesh.size):
+        of = f"{mesh.size} devices" + (f" times {parts} parts (accumulate)" if parts > 1 else "")
+        fits = -(-batch_size // (parts * mesh.size)) * parts * mesh.size
+        raise UserError(f"batch_size {batch_size} must be divisible by {of}; try {fits}")
 
 
 def partition(path: str, shape: tuple[int, ...], fsdp: int) -> PartitionSpec:

@@ -205,6 +205,8 @@ def train_rl(run: RlRun, folder: pathlib.Path, *, gate: Gate | None = None) -> R
     that is open.
     """
     training.check_run(folder, run)
+    mesh = make_mesh(None, run.mesh)
+    check_batch_size(run.train.batch_size, mesh)
     say(f"rl: {run.rl.algorithm}, rewards {', '.join(run.rl.rewards)}")
     if committed(folder / "checkpoints") and os.path.isfile(folder / "generator.json"):
         tuning, state, tuned = _resumed(run, folder)
@@ -216,11 +218,10 @@ def train_rl(run: RlRun, folder: pathlib.Path, *, gate: Gate | None = None) -> R
         tuning, state, tuned = build(base, run, trained, source)
         for name, (start, unit) in zip(tuning.terms, np.asarray(state.scales), strict=True):
             say(f"rl: {name} counts beyond {start:.4g} of real clips, in units of {unit:.4g}")
-    training.open_run(folder, run)
-    cluster.on_first(lambda: atomic_write_text(folder / "generator.json", configs.to_json(tuned)))
-    mesh = make_mesh(None, run.mesh)
-    check_batch_size(run.train.batch_size, mesh)
     step = compile_step(functools.partial(make_rl_step, tuning), mesh, backend=run.train.backend)
+    training.open_run(folder, run)
+    training.agree_on(source)
+    cluster.on_first(lambda: atomic_write_text(folder / "generator.json", configs.to_json(tuned)))
     opened = functools.cache(lambda: gate or open_gate(folder))
     return loop.run(
         "rl",
@@ -229,6 +230,7 @@ def train_rl(run: RlRun, folder: pathlib.Path, *, gate: Gate | None = None) -> R
         phases=[loop.Phase(step, run.train.steps)],
         state=state,
         batches=training.batches(source, tuned.data, run.train),
+        examples=len(source),
         on_sample=functools.partial(_watch, opened, run),
     )
 

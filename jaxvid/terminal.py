@@ -1,6 +1,7 @@
 """What a person at a terminal sees: errors in one line, and nothing that a terminal would obey."""
 
 import contextlib
+import errno
 import io
 import logging
 import sys
@@ -9,6 +10,10 @@ from collections.abc import Iterator
 
 from jaxvid import cluster
 from jaxvid.typing import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# Faults of a file system that is shared over a network, which the same command may not meet again.
+PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTDOWN)
 
 
 def plain(text: str) -> str:
@@ -44,12 +49,14 @@ def user_errors() -> Iterator[None]:
         cluster.abandon(error.code)
         raise SystemExit(error.code) from None
     except BrokenPipeError:
+        cluster.abandon(141)
         raise SystemExit(141) from None
     except OSError as error:  # of the machine: a path that cannot be, a full disk, no permission
         name = "" if error.filename is None else f"{str(error.filename)[:200]}: "
         print(f"error: {plain(name)}{error.strerror or type(error).__name__}", file=sys.stderr)
-        cluster.abandon(2)
-        raise SystemExit(2) from None
+        code = 74 if error.errno in FULL else 1 if error.errno in PASSING else 2
+        cluster.abandon(code)
+        raise SystemExit(code) from None
     except (Exception, KeyboardInterrupt) as error:
         if cluster.count() > 1:
             traceback.print_exc()

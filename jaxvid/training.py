@@ -54,7 +54,8 @@ def check_run(folder: pathlib.Path, run: Any) -> None:
     before = configs.read(type(run), path)
     if _essence(before) != _essence(run):
         raise UserError(
-            f"{folder} holds another configuration ({_first_difference(before, run)}); "
+            f"{folder} holds another configuration "
+            f"({_first_difference(_essence(before), _essence(run))}); "
             "choose another --run, or remove the folder"
         )
 
@@ -64,6 +65,13 @@ def open_run(folder: pathlib.Path, run: Any) -> None:
     cluster.agree("configuration", configs.to_json(run))
     cluster.on_first(lambda: _make_folder(folder, run))
     cluster.check_shared(folder / "config.json")
+
+
+def agree_on(source: Source) -> None:
+    """Raises UserError on processes that see other data than the first: shares of it would not be
+    parts of one batch.
+    """
+    cluster.agree("data set", f"{len(source)} {sorted(source.labels.items())}")
 
 
 def say_precision(dtype: str) -> None:
@@ -176,7 +184,7 @@ def make_game(run: GanRun, nets: Nets) -> Game:
 def gan_phases(run: GanRun, nets: Nets) -> list[loop.Phase]:
     """The warm-up by reconstruction alone, then the adversarial game."""
     mesh = make_mesh(None, run.mesh)
-    check_batch_size(run.train.batch_size // run.compute.accumulate, mesh)
+    check_batch_size(run.train.batch_size, mesh, parts=run.compute.accumulate)
     game = make_game(run, nets)
     phases = []
     for adversarial, until in ((False, run.loss.warmup), (True, run.train.steps)):
@@ -228,15 +236,18 @@ def train_gan(run: GanRun, folder: pathlib.Path, *, source: Source | None = None
     held_out = open_source(run.data, split="heldout", seed=run.train.seed)
     shown = Batches(held_out, batch_size=SAMPLES, seed=0, text_length=run.data.text_length)[0]
     nets, init = prepare_gan(run, shown)
+    phases = gan_phases(run, nets)  # what does not fit is said before anything is written
     open_run(folder, run)
+    agree_on(source)
     say_precision(run.compute.dtype)
     return loop.run(
         "gan",
         folder,
         config=run.train,
-        phases=gan_phases(run, nets),
+        phases=phases,
         state=loop.Drawn(init, run.train.seed),
         batches=batches(source, run.data, run.train),
+        examples=len(source),
         on_sample=_sample_hook(
             folder, make_sampler(nets.generator, dtype=run.compute.dtype), shown
         ),

@@ -1,6 +1,9 @@
 """The command lines: bad input is one line, exit code 2, no traceback and nothing half written."""
 
+import dataclasses
+import errno
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -17,6 +20,7 @@ import train.quickstart
 import train.rl
 from jaxvid import cli, config, presets, screenwriter
 from jaxvid.assets import load_script
+from jaxvid.config import PlannerRun
 from jaxvid.data.decode import read_video
 from jaxvid.io.media import write_video
 from jaxvid.outline import stated
@@ -31,6 +35,8 @@ from jaxvid.script import (
     schema,
     to_json,
 )
+from jaxvid.training import check_run, open_run
+from jaxvid.typing import UserError
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -87,6 +93,42 @@ def test_a_folder_of_broken_films(tmp_path: pathlib.Path, capsys: pytest.Capture
     assert stopped.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
     assert not list((tmp_path / "run").rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("options", "fix"),
+    [
+        (["--train.batch-size", "12"], "8 devices; try 16"),
+        (["--train.batch-size", "8", "--compute.accumulate", "4"], "4 parts (accumulate); try 32"),
+        (["--train.backend", "pmap", "--mesh.fsdp", "2"], "use --train.backend jit"),
+    ],
+)
+def test_what_does_not_fit_the_devices_leaves_no_run(
+    options: list[str], fix: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    argv = ["--preset", "quickstart", "--run", str(tmp_path / "run"), *options]
+    assert fix in refused(train.gan.main, argv, capsys)
+    assert not list(tmp_path.rglob("config.json"))
+
+
+def test_only_what_may_not_change_is_named(tmp_path: pathlib.Path) -> None:
+    before = PlannerRun()
+    open_run(tmp_path, before)
+    longer = dataclasses.replace(before.train, steps=7, log_every=3)
+    check_run(tmp_path, dataclasses.replace(before, train=longer))
+    other = dataclasses.replace(before, train=dataclasses.replace(longer, seed=5))
+    with pytest.raises(UserError, match="train.seed 0, now 5"):
+        check_run(tmp_path, other)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(errno.ENOSPC, 74), (errno.EDQUOT, 74), (errno.EIO, 1), (errno.ESTALE, 1), (errno.EACCES, 2)],
+)
+def test_faults_of_the_machine_say_whether_to_start_again(number: int, code: int) -> None:
+    with pytest.raises(SystemExit) as stopped, cli.user_errors():
+        raise OSError(number, os.strerror(number), "/shared/metrics.jsonl")
+    assert stopped.value.code == code
 
 
 def test_a_run_folder_of_another_configuration(

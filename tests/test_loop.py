@@ -19,19 +19,23 @@ from jaxvid import loop
 from jaxvid.config import TrainConfig
 from jaxvid.health import keep_if_finite
 from jaxvid.io.checkpoint import Checkpoints, tree_digest
-from jaxvid.parallel import compile_step, make_mesh, place_batch, replicate
+from jaxvid.parallel import CompiledStep, compile_step, make_mesh, place_batch, replicate
 from jaxvid.state import PlannerState, init_planner
 from jaxvid.typing import Batch, HostBatch, Metrics, UserError
 
 TX = optax.adam(1e-2)
 
 
-def make_step(*, reduce=lambda tree: tree):  # type: ignore[no-untyped-def]
-    """Least squares with noise from the example's address: small, but a whole training state."""
+def make_step(*, reduce=lambda tree: tree, turned=10_000):  # type: ignore[no-untyped-def]
+    """Least squares with noise from the example's address: small, but a whole training state. From
+    step ``turned`` on it draws as after a return.
+    """
 
     def step(state: PlannerState, batch: Batch, key: jax.Array) -> tuple[PlannerState, Metrics]:
         def loss(w: jax.Array) -> jax.Array:
-            noise = jax.random.normal(jax.random.fold_in(key, state.step))
+            keys = key, jax.random.fold_in(key, 1)
+            noises = [jax.random.normal(jax.random.fold_in(k, state.step)) for k in keys]
+            noise = jnp.where(state.step < turned, *noises)
             return ((batch["x"] @ w - 1.0 + 0.1 * noise) ** 2).mean()
 
         value, grad = jax.value_and_grad(loss)(state.params)
@@ -77,6 +81,11 @@ def train(  # type: ignore[no-untyped-def]
         batches=source,
         **kwargs,
     )
+
+
+def returned(at: int) -> CompiledStep:
+    """A step that draws from step ``at`` on as after a return."""
+    return compile_step(functools.partial(make_step, turned=at), make_mesh(jax.devices()[:1]))
 
 
 def logged(folder: pathlib.Path) -> list[int]:
@@ -148,7 +157,7 @@ def test_several_in_a_row_go_back_to_the_checkpoint_and_another_order(
     def turning(start: int, order: int) -> Iterator[HostBatch]:
         yield from (next(batches(step, step >= 4)) for step in range(start, 12))
 
-    wanted = train(tmp_path / "b", 12, source=turning, config=CAREFUL)
+    wanted = train(tmp_path / "b", 12, source=turning, config=CAREFUL, step=returned(4))
     assert tree_digest(state) == tree_digest(wanted)
     # resumed after the return, it goes on in that order
     config = dataclasses.replace(CAREFUL, steps=16)
@@ -158,8 +167,16 @@ def test_several_in_a_row_go_back_to_the_checkpoint_and_another_order(
         yield from (next(batches(step, step >= 4)) for step in range(start, 16))
 
     assert tree_digest(longer) == tree_digest(
-        train(tmp_path / "b", 16, source=turned, config=config)
+        train(tmp_path / "b", 16, source=turned, config=config, step=returned(4))
     )
+
+
+def test_changed_data_are_said(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture) -> None:
+    train(tmp_path, 4, examples=10)
+    train(tmp_path, 8, examples=10)
+    assert "note:" not in capsys.readouterr().out
+    train(tmp_path, 12, examples=11)
+    assert "the data had 10 examples and have 11" in capsys.readouterr().out
 
 
 def test_a_resumed_run_counts_on(tmp_path: pathlib.Path) -> None:
@@ -223,7 +240,7 @@ def test_a_run_that_is_lost_again_and_again_stops(tmp_path: pathlib.Path) -> Non
 def test_a_run_goes_back_to_its_very_beginning(tmp_path: pathlib.Path) -> None:
     source = functools.partial(poisoned, at=range(0, 3))
     state = train(tmp_path / "a", 6, source=source, config=dataclasses.replace(CAREFUL, steps=6))
-    other = train(tmp_path / "b", 6, source=lambda start, order: batches(start, 1))
+    other = train(tmp_path / "b", 6, source=functools.partial(shifted, by=1), step=returned(0))
     assert tree_digest(state) == tree_digest(other)
 
 
@@ -358,7 +375,8 @@ def test_a_run_lost_before_its_first_checkpoint_draws_again(tmp_path: pathlib.Pa
     config = TrainConfig(steps=30, batch_size=4, checkpoint_every=40, log_every=50, skips=3)
     state = train(tmp_path / "lost", 30, state=loop.Drawn(draw, 3), source=lost, config=config)
     other = functools.partial(shifted, by=1)
-    whole = train(tmp_path / "w", 30, state=loop.Drawn(draw, 3), source=other, config=config)
+    first = loop.Drawn(draw, 3)
+    whole = train(tmp_path / "w", 30, state=first, source=other, config=config, step=returned(0))
     assert tree_digest(state) == tree_digest(whole)
 
 
@@ -372,6 +390,13 @@ def test_what_fails_while_it_is_drawn_is_raised(tmp_path: pathlib.Path) -> None:
 
     with pytest.raises(Exception, match="no numbers"):
         train(tmp_path, 6, state=loop.Drawn(broken, 0))
+
+
+def test_a_hook_finds_all_steps_in_the_log(tmp_path: pathlib.Path) -> None:
+    config = TrainConfig(steps=9, batch_size=4, checkpoint_every=9, sample_every=3, log_every=50)
+    seen: list[list[int]] = []
+    train(tmp_path, 9, config=config, on_sample=lambda *_: seen.append(logged(tmp_path)))
+    assert [steps[-1] for steps in seen] == [3, 6, 9]
 
 
 def test_a_hook_can_end_a_run_for_good(tmp_path: pathlib.Path) -> None:
