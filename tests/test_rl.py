@@ -241,9 +241,10 @@ def test_clips_of_a_group_share_all_but_their_actions() -> None:
 
 
 def test_several_updates_leave_the_ratio() -> None:
-    _, once, _ = stepped()
-    _, often, _ = stepped(updates=3)
+    _, once, first = stepped()
+    _, often, last = stepped(updates=3)
     assert tree_digest(once.params) != tree_digest(often.params)
+    assert first["ratio"] == 1.0 < last["ratio"] and first["kl"] == last["kl"]
 
 
 def test_critics_go_on_learning_where_asked() -> None:

@@ -75,8 +75,8 @@ def make_rl_step(tuning: Tuning, *, reduce: Reduce = lambda tree: tree) -> Step:
             updates, opt_state = tuning.tx.update(grads, new.opt_state, new.params)
             params = optax.apply_updates(new.params, updates)
             new = new.replace(params=params, opt_state=opt_state)
-            if not i:
-                metrics = found
+            # As before any update, but for the ratio, which is 1 there.
+            metrics = found if not i else metrics | {k: v for k, v in found.items() if k == "ratio"}
         metrics = reduce(metrics)
         metrics["gradient"] = optax.tree.norm(grads)
         ema = ema_update(state.ema, new.params, decay=config.ema, step=state.step)

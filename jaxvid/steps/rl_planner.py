@@ -67,7 +67,7 @@ def make_planner_rl_step(tuning: Rehearsal, *, reduce: Reduce = lambda tree: tre
 
             grads, (found, said_NS) = jax.grad(objective, has_aux=True)(new.params)
             then = said_NS if then is None else then
-            metrics = found if not i else metrics
+            metrics = found if not i else metrics | {"ratio": found["ratio"]}
             grads = reduce(grads)
             updates, opt_state = tuning.tx.update(grads, new.opt_state, new.params)
             new = new.replace(params=optax.apply_updates(new.params, updates), opt_state=opt_state)
