@@ -21,7 +21,7 @@ class Options:
     """Compares in-betweening with classical flow interpolation."""
 
     run: pathlib.Path = pathlib.Path("runs/quickstart")
-    """Folder of the run."""
+    """Folder of the run; "shipped": the generator that comes with jaxvid."""
     clips: int = 128
     """Held-out clips."""
     factors: tuple[int, ...] = (2, 4)
@@ -39,9 +39,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jaxvid.data.source import open_source
 
         flows = {"Farnebäck": _warped(_farneback()), "DIS": _warped(_dis())}
-        _, _, run = training.load_gan(options.run / "gan")
+        if options.run == pathlib.Path("shipped"):
+            pipe, run = pipeline.load(), training.read_generator(pipeline.SHIPPED)[2]
+        else:
+            pipe, run = pipeline.load(options.run), training.load_gan(options.run / "gan")[2]
         heldout = open_source(run.data, split="heldout", seed=run.train.seed)
-        subject = examine.Subject(pipeline.load(options.run), run, heldout, options.clips)
+        subject = examine.Subject(pipe, run, heldout, options.clips)
         part = examine.inbetween(subject, factors=options.factors, others=flows)
         print(part.section.text)
         for figure in part.section.figures:

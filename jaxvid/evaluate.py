@@ -28,8 +28,8 @@ from jaxvid.data.source import open_source
 from jaxvid.examine import Part, Subject
 from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text, write_grid
-from jaxvid.io.report import Confusion, Figure, Film, Row, Section, read_curves, write_report
-from jaxvid.metrics import content, motion, reader
+from jaxvid.io.report import Confusion, Figure, Row, Section, read_curves, write_report
+from jaxvid.metrics import content, features, motion, reader
 from jaxvid.outline import ANY, Outline
 from jaxvid.parallel import compile_function
 from jaxvid.pipeline import SHIPPED, load
@@ -64,8 +64,16 @@ def evaluate(
     held-out clips of each other part. ``full``: all parts, not the first two alone. ``i3d``: a file
     of I3D's weights, without which nothing is called FVD.
     """
+    if prompts < 1 or clips < 2:
+        raise UserError(f"needs a prompt or more and two clips, not {prompts} and {clips}")
     began = time.monotonic()
     nets, state, gan_run = load_gan(run / "gan")
+    network = None if i3d is None else features.i3d(i3d)
+    if network is not None and gan_run.data.frames < network.min_frames:
+        raise UserError(
+            f"I3D reads clips of {network.min_frames} frames or more, and this run's have "
+            f"{gan_run.data.frames}; leave out --i3d"
+        )
     heldout = open_source(gan_run.data, split="heldout", seed=gan_run.train.seed)
     subject = Subject(load(run), gan_run, heldout, clips)
     parts: dict[str, Part] = {}
@@ -78,7 +86,7 @@ def evaluate(
         parts["inbetween"] = examine.inbetween(subject)
         parts["animated"] = examine.animated(subject)
         train = open_source(gan_run.data, split="train", seed=gan_run.train.seed)
-        parts["sets"] = examine.sets(subject, train, i3d=i3d)
+        parts["sets"] = examine.sets(subject, train, i3d=network)
     result: dict[str, Any] = {name: _values(part) for name, part in parts.items()}
     facts = _facts(run, gan_run.data.source, int(state.step), time.monotonic() - began)
     result["facts"] = facts
@@ -100,6 +108,8 @@ def evaluate(
 
 def evaluate_shipped(folder: pathlib.Path, *, prompts: int = 1000, seed: int = 1) -> dict[str, Any]:
     """The first part of ``evaluate`` for the models that come with jaxvid."""
+    if prompts < 1:
+        raise UserError(f"needs a prompt or more, not {prompts}")
     began = time.monotonic()
     _, _, run = read_generator(SHIPPED)
     heldout = open_source(run.data, split="heldout", seed=run.train.seed)
@@ -202,10 +212,17 @@ def _prompts(run: pathlib.Path, subject: Subject, count: int, seed: int) -> Part
     lines = [f"{i}: {wording.text}" for i, (wording, _) in enumerate(captions[:12])]
     atomic_write_text(run / "evaluation.txt", "\n".join(lines) + "\n")
     rows = [
-        Row(captions[i][0].text, [Film("generated", videos[i]), Film("the scene", truths[i])])
+        Row(
+            captions[i][0].text,
+            [subject.film("generated", videos[i]), subject.film("the scene", truths[i])],
+        )
         for i in range(min(6, count))
     ]
-    text = f"{count} held-out prompts became clips, read from their pixels by the analytic reader."
+    whose = "its own" if (run / "planner").is_dir() else "the one that comes with jaxvid"
+    text = (
+        f"{count} held-out prompts became clips, read from their pixels by the analytic reader. "
+        f"The planner is {whose}."
+    )
     return Part(Section("Prompts", text, figures), tuple(rows))
 
 

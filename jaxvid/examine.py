@@ -15,6 +15,7 @@ import numpy as np
 from jaxvid.config import GanRun
 from jaxvid.data.loader import Batches
 from jaxvid.data.source import Source
+from jaxvid.data.tokenizer import decode, encode
 from jaxvid.io.report import Figure, Film, Row, Section
 from jaxvid.metrics import confusion, content, distances, features, flow, mean, motion, quality
 from jaxvid.ops.inbetween import blend
@@ -59,15 +60,25 @@ class Subject:
 
     @functools.cached_property
     def captions(self) -> list[str]:
-        """Their captions."""
-        return [self.heldout[i].caption for i in self.order]
+        """Their captions, as training reads them: cut where they are too long."""
+        length = self.run.data.text_length
+        return [decode(encode(self.heldout[i].caption, length)) for i in self.order]
 
     @functools.cached_property
     def made(self) -> np.ndarray:
         """Clips made from their captions alone, as a user would: (N,T,H,W,3)."""
         T = self.run.data.frames
-        clips = [self.pipe.generate(text, seed=i) for i, text in enumerate(self.captions)]
+        clips = [self.pipe.generate(text, seed=i) for i, text in enumerate(self.prompts)]
         return np.stack([clip.video[:T] for clip in clips])
+
+    @property
+    def prompts(self) -> list[str | None]:
+        """The captions, None where one says nothing."""
+        return [text if text.strip() else None for text in self.captions]
+
+    def film(self, title: str, video: np.ndarray) -> Film:
+        """A clip of the report, at the run's rate."""
+        return Film(title, video, self.run.data.fps)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,10 +110,8 @@ def rebuilt(subject: Subject, nets: Nets, state: GanState) -> Part:
         true = to_unit(jax.numpy.asarray(batch["video"]))
         logits.append([float(judge(state.critic_params, v, batch)) for v in (true, fake)])
         if i < 4:
-            films = [
-                Film("real", batch["video"][0]),
-                Film("rebuilt", np.asarray(to_bytes(fake)[0])),
-            ]
+            rebuilt = np.asarray(to_bytes(fake)[0])
+            films = [subject.film("real", batch["video"][0]), subject.film("rebuilt", rebuilt)]
             rows.append(Row(subject.captions[i], films))
     assert means is not None
     found = {name: float(value) for name, value in mean.compute(means).items()}
@@ -172,9 +181,12 @@ def inbetween(
     """Every second, fourth, eighth frame is known, those between are made and compared.
 
     Without a script, from the caption and the known frames: what ``interpolate`` does with a
-    user's video. Floors: the linear blend; beside it the nearest known frame and ``others``.
+    user's video. Floors: the linear blend; beside it the nearest known frame and ``others``. Clips
+    whose hidden frames are copies of known ones are left out: whatever stands still is exact on
+    them, and counts 100 dB.
     """
-    figures, rows = [], []
+    figures: list[Figure] = []
+    rows: list[Row] = []
     psnr = compile_function(functools.partial(quality.psnr, data_range=255))
     ssim = compile_function(functools.partial(quality.ssim, data_range=255))
     methods: dict[str, Fill] = {"linear": linear, "nearest": nearest, **(others or {})}
@@ -184,25 +196,34 @@ def inbetween(
             continue
         hidden = [t for t in range(count * factor + 1) if t % factor]
         scores: dict[str, list[tuple[float, float]]] = {}
-        for i, (real, text) in enumerate(zip(subject.real, subject.captions, strict=True)):
+        for i, (real, text) in enumerate(zip(subject.real, subject.prompts, strict=True)):
             real = real[: count * factor + 1]
             known = real[::factor]
+            if np.array_equal(nearest(known, factor), real):
+                continue
             made = {"ours": subject.pipe.interpolate(known, factor=factor, prompt=text).video}
             made |= {name: method(known, factor) for name, method in methods.items()}
             for name, video in made.items():
                 pair = video[None, hidden], real[None, hidden]
                 structure = float(ssim(*pair)[0]) if real.shape[1] >= 11 else float("nan")
                 scores.setdefault(name, []).append((float(psnr(*pair)[0]), structure))
-            if i < 2 and factor == factors[min(1, len(factors) - 1)]:
-                films = [Film("real", real), Film(f"{factor}x", made["ours"])]
-                rows.append(Row(text, [*films, Film("linear blend", made["linear"])]))
+            if len(rows) < 2 and factor == factors[min(1, len(factors) - 1)]:
+                films = [subject.film("real", real), subject.film(f"{factor}x", made["ours"])]
+                films.append(subject.film("linear blend", made["linear"]))
+                rows.append(Row(subject.captions[i], films))
+        if not scores:
+            continue
         average = {name: np.mean(values, axis=0) for name, values in scores.items()}
-        others_said = ", ".join(f"{n} {v[0]:.2f} dB" for n, v in average.items() if n != "ours")
+        beside = ", ".join(f"{n} {v[0]:.2f} dB" for n, v in average.items() if n != "ours")
+        others_said = f"{len(scores['ours'])} clips; {beside}"
         for at, (name, unit) in enumerate((("psnr", "dB"), ("ssim", ""))):
             value, base = average["ours"][at], average["linear"][at]
             note = others_said if at == 0 else ""
             figures.append(Figure(f"{name} at {factor}x", value, floor=base, unit=unit, note=note))
-    text = f"{len(subject.real)} held-out clips; of the hidden frames only. Floor: linear blend."
+    text = (
+        f"Of {len(subject.real)} held-out clips those whose hidden frames are no copies of known "
+        "ones; of the hidden frames only. Floor: linear blend."
+    )
     return Part(Section("Intermediate frames", text, figures), tuple(rows))
 
 
@@ -231,13 +252,14 @@ def animated(subject: Subject) -> Part:
     none: is it still the same one later?"""
     run = subject.run
     films, rows = [], []
-    for i, (real, text) in enumerate(zip(subject.real, subject.captions, strict=True)):
+    for i, (real, text) in enumerate(zip(subject.real, subject.prompts, strict=True)):
         script = subject.heldout[subject.order[i]].script
         told: dict[str, Any] = {"prompt": text} if script is None else {"script": script}
         clip = subject.pipe.generate(image=real[0], seed=i, **told).video[: run.data.frames]
         films.append(clip)
         if i < 3:
-            rows.append(Row(text, [Film("real", real), Film("from its first frame", clip)]))
+            beside = [subject.film("real", real), subject.film("from its first frame", clip)]
+            rows.append(Row(subject.captions[i], beside))
     made = np.stack(films)
     measure = compile_function(lambda v: content.average_content_distance(v))
     apart = {"made": measure(made), "real": measure(subject.real)}
@@ -257,11 +279,11 @@ def animated(subject: Subject) -> Part:
 # --- distances of sets -------------------------------------------------------------------------
 
 
-def sets(subject: Subject, train: Source, *, i3d: str | None = None) -> Part:
+def sets(subject: Subject, train: Source, *, i3d: features.Extractor | None = None) -> Part:
     """Fréchet and kernel distances of clips made from captions to held-out ones; memorisation."""
     extractors = [features.random_frames(), features.random_video()]
     if i3d is not None:
-        extractors.append(features.i3d(i3d))
+        extractors.append(i3d)
     figures = []
     half = len(subject.real) // 2
     for extractor in extractors:
@@ -283,7 +305,7 @@ def sets(subject: Subject, train: Source, *, i3d: str | None = None) -> Part:
         "of real clips against real clips. Nothing here is FVD unless it says so."
     )
     rows = [
-        Row(text, [Film("generated", made), Film("a real clip", real)])
+        Row(text, [subject.film("generated", made), subject.film("a real clip", real)])
         for text, made, real in zip(
             subject.captions[:6], subject.made[:6], subject.real[:6], strict=True
         )

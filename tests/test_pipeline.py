@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import json
 import pathlib
+import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ from PIL import Image
 import jaxvid
 from jaxvid import evaluate, examine, pipeline, screenwriter, training, training_planner
 from jaxvid.assets import load_script
+from jaxvid.config import DataConfig, GanRun
 from jaxvid.data.decode import read_video
 from jaxvid.data.scenes import Scenes
+from jaxvid.data.source import Example
 from jaxvid.data.transforms import fit
 from jaxvid.script import Actor, Entity, Fill, Picture, Scene, Script, Shot, to_json
 from jaxvid.typing import UserError
@@ -292,6 +296,56 @@ def test_an_exported_generator_films_as_its_run_does(
         pipeline.load(tmp_path / "none.safetensors")
     with pytest.raises(UserError, match="unknown key"):
         pipeline.load(training_planner.SHIPPED)  # a planner
+
+
+class Half(pipeline.Pipeline):
+    """Knows every frame between but for its brightness."""
+
+    def __init__(self) -> None: ...
+
+    def interpolate(self, known: np.ndarray, *, factor: int, prompt: str | None = None) -> Any:  # type: ignore[override]
+        assert prompt is None or len(prompt) <= 16
+        return types.SimpleNamespace(video=examine.nearest(known, factor) // 2)
+
+
+def test_frames_between_are_counted_where_something_moves() -> None:
+    """A still is exact for whatever copies, at 100 dB: it would outweigh all others."""
+    moving = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3)).astype(np.uint8)
+    clips = [Example(moving, "x" * 40, 8.0), Example(np.repeat(moving[:1], 5, 0), " ", 8.0)]
+    run = GanRun(data=DataConfig(frames=5, text_length=16, resolution=16))
+    source: Any = Numbered(clips)
+    subject = examine.Subject(Half(), run, source, 2)
+    assert sorted(map(str, subject.prompts)) == ["None", "x" * 16]
+    (psnr, _) = examine.inbetween(subject, factors=(2,)).section.figures
+    assert psnr.note.startswith("1 clips") and psnr.floor is not None and psnr.floor < 20
+    source = Numbered(clips[1:])
+    still = examine.Subject(Half(), run, source, 1)
+    assert not examine.inbetween(still, factors=(2, 4)).section.figures
+
+
+class Numbered:
+    """Examples as a source."""
+
+    name = "numbered"
+
+    def __init__(self, clips: list[Example]) -> None:
+        self.clips, self.labels = clips, dict[str, tuple[str, ...]]()
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.clips[index]
+
+
+def test_an_evaluation_that_cannot_be_is_refused_first(tiny_run: pathlib.Path) -> None:
+    for options, says in (
+        ({"prompts": 0}, "a prompt or more and two clips, not 0 and 64"),
+        ({"clips": 1}, "not 200 and 1"),
+        ({"i3d": "none.safetensors"}, "none.safetensors"),
+    ):
+        with pytest.raises(UserError, match=says):
+            evaluate.evaluate(tiny_run, **options)  # type: ignore[arg-type]
 
 
 def test_evaluation_is_written(tiny_run: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

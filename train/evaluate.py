@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import tyro
 
 from jaxvid import cli
+from jaxvid.typing import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jaxvid import evaluate
 
         if options.run == pathlib.Path("shipped"):
+            if options.i3d is not None:
+                raise UserError("of what comes along prompts alone are evaluated; leave out --i3d")
             folder = pathlib.Path("runs/shipped")
             evaluate.evaluate_shipped(folder, prompts=options.prompts, seed=options.seed)
             print(folder / "evaluation.json")
