@@ -142,14 +142,14 @@ def nearest(name: str, known: Mapping[str, Any]) -> str:
 
 
 def _generate(options: Generate) -> None:
-    from jaxvid.io.media import check_writable
+    from jaxvid.io.media import check_video
 
     nothing = options.prompt is None and options.script is None and options.label is None
     if nothing and options.run is None:
         raise UserError("give a prompt, as in: jaxvid generate 'a red circle moves to the right'")
     if options.script and options.prompt is not None:
         raise UserError("--script is filmed as it stands; leave out the prompt")
-    check_writable(options.out, kinds=(".mp4", ".gif", ".webp"))
+    check_video(options.out, fps=1, scale=options.scale)
     from jaxvid import parallel
 
     parallel.start()
@@ -165,6 +165,8 @@ def _generate(options: Generate) -> None:
     if story is None and options.prompt is not None and pipe.writer is not None:
         draft = pipe.draft(options.prompt, image=image, frames=options.frames, seed=options.seed)
         story = draft.script
+    if story is not None:
+        _check_film(story, options, pipe.data.resolution)
     clip = pipe.generate(
         options.prompt,
         script=story,
@@ -181,16 +183,30 @@ def _generate(options: Generate) -> None:
         _tell_doubts(draft)
 
 
+def _check_film(story: Any, options: Generate, side: int) -> None:
+    """Raises UserError, before it is filmed, for what could not be written."""
+    from jaxvid.clip import WATCHABLE
+    from jaxvid.io.media import check_video
+    from jaxvid.video import subtitles
+
+    check_video(options.out, fps=story.fps)
+    if options.burn:
+        side *= options.scale or max(1, WATCHABLE // side)
+        subtitles.check(story, (side, side))
+
+
 def _edit(options: Edit) -> None:
     import numpy as np
 
-    from jaxvid.io.media import check_writable
+    from jaxvid.io.media import check_video
 
     names = ("extend", "interpolate", "inpaint")
     chosen = [name for name in names if getattr(options, name) is not None]
     if len(chosen) != 1:
         raise UserError("choose one of --extend FRAMES, --interpolate FACTOR, --inpaint X Y W H")
-    check_writable(options.out, kinds=(".mp4", ".gif", ".webp"))
+    if options.out.exists() and options.video.exists() and options.out.samefile(options.video):
+        raise UserError(f"{options.out} is the video itself; choose another --out")
+    check_video(options.out, fps=1, scale=options.scale)
     from jaxvid import parallel
 
     parallel.start()
@@ -203,6 +219,7 @@ def _edit(options: Edit) -> None:
     ask |= {"guidance": options.guidance, "seed": options.seed}
     rate = None if chosen == ["interpolate"] else pipe.data.fps
     video, fps = read_video(options.video, resolution=side, fps=rate)
+    check_video(options.out, fps=fps * (options.interpolate or 1))
     if options.extend is not None:
         clip = pipe.extend(video, options.extend, **ask)
     elif options.interpolate is not None:

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from jaxvid.io.media import atomic_write_text, write_video
+from jaxvid.io.media import atomic_write_text, check_video, write_video
 from jaxvid.script import Script
 from jaxvid.video import subtitles
 
@@ -31,7 +31,7 @@ class Clip:
         """
         if scale is None:
             scale = max(1, WATCHABLE // self.video.shape[1])
-        path, video = pathlib.Path(path), self.video
+        path, video = check_video(path, fps=self.fps, scale=scale), self.video
         cues = subtitles.srt(self.script) if self.script is not None else ""
         if burn and cues and self.script is not None:
             video = np.repeat(np.repeat(video, scale, axis=1), scale, axis=2)

@@ -41,6 +41,7 @@ from jaxvid.video.compose import edit, over
 from jaxvid.video.matte import matte
 
 MOST = 100_000  # frames of a clip
+Frames = np.ndarray  # (T,H,W,3) uint8, or one of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,11 +144,12 @@ class Pipeline:
             script = self.plan(prompt, image=image, frames=frames, seed=ask.seed)
         elif frames is not None:
             raise UserError("a script says how many frames its shots have; set frames there")
-        shots: list[np.ndarray] = []
-        for i, scene in enumerate(script.scenes):
-            for j in range(len(scene.shots)):
-                first = None if shots else image
-                shots.append(self._shot(script, i, j, first, ask, folder))
+        places = [(i, j) for i, scene in enumerate(script.scenes) for j in range(len(scene.shots))]
+        behind = [self._backdrop(script, *at, folder) for at in places]  # before any is filmed
+        shots = [
+            self._shot(script, *at, image if at == places[0] else None, ask, backdrop)
+            for at, backdrop in zip(places, behind, strict=True)
+        ]
         return Clip(edit(script, shots), script.fps, prompt, script)
 
     def extend(
@@ -289,37 +291,33 @@ class Pipeline:
         times = np.arange(frames, dtype=np.float32) / np.float32(self.data.fps)
         return Canvas(video, known > 0, times)
 
-    def _shot(
-        self,
-        script: Script,
-        i: int,
-        j: int,
-        image: np.ndarray | None,
-        ask: Ask,
-        folder: pathlib.Path | None,
-    ) -> np.ndarray:
-        """One shot before its background, (T,H,W,3) uint8."""
-        scene = script.scenes[i]
-        shot, named = scene.shots[j], scene.background
-        side, backdrop = self.data.resolution, None
-        if isinstance(named, Picture):
-            backdrop = read_backdrop(
-                folder, named.image, size=(side, side), frames=shot.frames, fps=script.fps
-            )
-        elif isinstance(named, Fill):
-            backdrop = np.full((1, side, side, 3), named.color, np.uint8)
-        key = _key(script, i, j) if backdrop is not None else named
-        only = dataclasses.replace(script, scenes=(Scene(key, (shot,)),), spans=())
+    def _backdrop(
+        self, script: Script, i: int, j: int, folder: pathlib.Path | None
+    ) -> np.ndarray | None:
+        """What a shot stands before, (S,H,W,3) uint8; None where the generator paints that too."""
+        named, shot = script.scenes[i].background, script.scenes[i].shots[j]
         if not shot.actors:
             raise UserError(f"script: scenes[{i}].shots[{j}]: needs at least one actor to film")
+        size = (self.data.resolution, self.data.resolution)
+        if isinstance(named, Picture):
+            return read_backdrop(folder, named.image, size=size, frames=shot.frames, fps=script.fps)
+        return np.full((1, *size, 3), named.color, np.uint8) if isinstance(named, Fill) else None
+
+    def _shot(
+        self, script: Script, i: int, j: int, image: Frames | None, ask: Ask, behind: Frames | None
+    ) -> np.ndarray:
+        """One shot before its background, (T,H,W,3) uint8."""
+        shot = script.scenes[i].shots[j]
+        key = script.scenes[i].background if behind is None else _key(script, i, j)
+        only = dataclasses.replace(script, scenes=(Scene(key, (shot,)),), spans=())
         canvas = self._blank(shot.frames, image)
         video = self._fill(canvas, _caption(only, ask.seed), only, ask)
-        if backdrop is None:
+        if behind is None:
             return video
         track = tracks(only)
         colors_N3 = PALETTE[np.maximum(track.attributes_N3[:, 1] - 1, 0)]
         cut = matte(video, track.boxes_TN4, track.visible_TN, colors_N3)
-        return over(cut.foreground_THWC, backdrop, cut.alpha_THW)
+        return over(cut.foreground_THWC, behind, cut.alpha_THW)
 
     def _fill(self, canvas: Canvas, caption: str, script: Script | None, ask: Ask) -> np.ndarray:
         """The canvas (T,H,W,3) with all that is not known filled in, in as many passes as it

@@ -195,7 +195,7 @@ class Script:
 
     entities: Annotated[tuple[Entity, ...], Length(0, 64)]
     scenes: Annotated[tuple[Scene, ...], Length(1, 64)]
-    fps: Annotated[float, Range(0, 240, open=True), Json(always=True), "frames a second"] = 8.0
+    fps: Annotated[float, Range(0.1, 240), Json(always=True), "frames a second"] = 8.0
     size: Annotated[tuple[Pixels, Pixels], Json(always=True), "height, width; pixels"] = (32, 32)
     prompt: Annotated[Text, Length(0, 4096), "what it was made from"] = ""
     spans: Annotated[tuple[Span, ...], Length(0, 4096), "what the prompt said where"] = ()

@@ -18,7 +18,7 @@ import train.gan
 import train.planner
 import train.quickstart
 import train.rl
-from jaxvid import cli, config, presets, screenwriter
+from jaxvid import cli, config, pipeline, presets, screenwriter
 from jaxvid.assets import load_script
 from jaxvid.config import PlannerRun
 from jaxvid.data.decode import read_video
@@ -158,7 +158,39 @@ def test_generate_refuses_before_it_computes(
         cli.main, ["generate", "--run", str(tmp_path), "--out", out, "a red circle"], capsys
     )
     assert "did you mean 'generate'" in refused(cli.main, ["generat"], capsys)
+    assert "scale is 0" in refused(cli.main, [*base, "a red circle", "--scale", "0"], capsys)
     assert not list(tmp_path.iterdir())
+
+
+def test_generate_refuses_a_story_before_it_is_filmed(
+    tiny_run: pathlib.Path,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline.Pipeline, "_fill", lambda *_: pytest.fail("it was filmed"))
+    path = tmp_path / "story.json"
+    argv = ["generate", "--run", str(tiny_run), "--script", str(path)]
+
+    def says(script: Script, out: str, *options: str) -> str:
+        path.write_text(to_json(script), encoding="utf-8")
+        with pytest.raises(SystemExit):
+            cli.main([*argv, "--out", str(tmp_path / out), *options])
+        assert not (tmp_path / out).exists()
+        return capsys.readouterr().err  # what is surely not meant is said there as well
+
+    actor = Actor("e0", "right", (0.3, 0.4, 0.28, 0.28), (0.5, 0.4, 0.28, 0.28))
+    shot = Shot(4, (actor,), narration="你好")
+    star = Entity("e0", "star", "red", "small")
+    script = Script((star,), (Scene("dark_plain", (shot,)),), fps=100.0)
+    assert "fps 100.0 is out of range" in says(script, "film.gif")
+    assert "the font has no" in says(script, "film.mp4", "--burn")
+    later = Scene(Picture("none.png"), (dataclasses.replace(shot, narration=""),))
+    script = dataclasses.replace(script, scenes=(*script.scenes, later))
+    assert "none.png" in says(script, "film.mp4")
+    empty = Scene("dark_plain", (Shot(4),))
+    script = dataclasses.replace(script, scenes=(script.scenes[0], empty))
+    assert "scenes[1].shots[0]: needs at least one actor" in says(script, "film.mp4")
 
 
 def test_generate_and_script_write_files(
@@ -387,6 +419,8 @@ def test_edit_works_on_a_video_file(
         (["--interpolate", "1"], "factor of 2"),
         (["--inpaint", "2", "2", "1", "1"], "holds no pixel"),
         (["--extend", "3", "--label", "walk"], "no class 'walk'"),
+        (["--extend", "3", "--out", str(film)], "is the video itself; choose another --out"),
+        (["--interpolate", "40"], "fps 320.0 is out of range"),
     ):
         assert says in refused(cli.main, [*common, *argv], capsys)
     assert "no such file" in refused(

@@ -328,7 +328,7 @@ HOSTILE = {
         spoil("scenes", value=[{"background": "dark_grid", "shots": [{"frames": 1}] * 129}] * 2),
         "258 shots in all; at most 256",
     ),
-    "fps zero": (spoil("fps", value=0), "fps: 0 must be over 0 and at most 240"),
+    "fps zero": (spoil("fps", value=0), "fps: 0 must be from 0.1 to 240"),
     "fps NaN": (spoil("fps", value=float("nan")), "fps"),
     "fps enormous": (spoil("fps", value=10**400), "fps"),
     "digits without end": ('{"fps": ' + "1" * 100_000 + "}", "script"),

@@ -10,7 +10,6 @@ Letters: B clips, T frames, H, W pixels.
 import contextlib
 import fractions
 import io
-import math
 import os
 import pathlib
 import tempfile
@@ -26,7 +25,7 @@ Path = str | pathlib.Path
 Video = UInt8[np.ndarray, "T H W 3"]
 
 CRF = "10"  # of x264: 0 is lossless, 18 passes for it, 51 is the worst
-MAX_FPS = 240.0
+MIN_FPS, MAX_FPS = 0.1, 240.0
 MAX_NAME = 255  # bytes of a file's name
 MAX_SIDE = 16_383  # of WebP
 
@@ -42,20 +41,32 @@ def write_video(path: Path, video_THWC: Video, *, fps: float | int, scale: int =
         1/100 s: single delays are rounded, their sum is not.
     webp: lossless.
 
-    Before anything is encoded, raises UserError for a path that cannot be written, an unknown
-    extension, no frames, too many pixels, or an ``fps`` out of range (50 for gif, else 240).
+    Before anything is encoded, raises UserError for what ``check_video`` refuses, no frames, and
+    too many pixels.
     """
-    path = check_writable(path, kinds=tuple(_WRITERS))
-    limit = 50.0 if path.suffix.lower() == ".gif" else MAX_FPS
-    if not (math.isfinite(fps) and 0 < fps <= limit):
-        raise UserError(f"{path}: fps {fps} is out of range; use over 0 and at most {limit:g}")
-    if scale < 1 or 0 in video_THWC.shape:
-        raise UserError(f"{path}: needs scale >= 1 and frames, not {scale} and {video_THWC.shape}")
+    path = check_video(path, fps=fps, scale=scale)
+    if 0 in video_THWC.shape:
+        raise UserError(f"{path}: needs frames with pixels, not {video_THWC.shape}")
     if (side := max(video_THWC.shape[1:3]) * scale) > MAX_SIDE:
         raise UserError(f"{path}: {side} pixels a side are too many; scale to at most {MAX_SIDE}")
     video_THWC = np.repeat(np.repeat(video_THWC, scale, axis=1), scale, axis=2)
     with _atomic(path) as temporary:
         _WRITERS[path.suffix.lower()](temporary, video_THWC, fps)
+
+
+def check_video(path: Path, *, fps: float | int, scale: int | None = None) -> pathlib.Path:
+    """The path, if a clip can be written there. Call it before making the clip.
+
+    Raises UserError for a path that cannot be written, an unknown extension, a ``scale`` under 1,
+    and an ``fps`` out of range: 0.1 at least; 50 for gif, else 240, at most.
+    """
+    path = check_writable(path, kinds=tuple(_WRITERS))
+    limit = 50.0 if path.suffix.lower() == ".gif" else MAX_FPS
+    if not MIN_FPS <= fps <= limit:
+        raise UserError(f"{path}: fps {fps} is out of range; use {MIN_FPS} to {limit:g}")
+    if scale is not None and scale < 1:
+        raise UserError(f"{path}: scale is {scale}; 1 leaves pixels as they are")
+    return path
 
 
 def write_grid(

@@ -72,6 +72,12 @@ def burn(video_THWC: Video, script: Script) -> Video:
     return out_THWC
 
 
+def check(script: Script, size: tuple[int, int]) -> None:
+    """Raises UserError where ``burn`` would, for frames of (H, W); call it before filming."""
+    for _, _, text in _cues(script):
+        _letters(text, max(1, round(size[0] * _BAND)), size[1])
+
+
 def _ramp(rows: int) -> np.ndarray:
     """From 0 at the top to 1 in the upper third, then even: smoothstep."""
     rise = np.clip((np.arange(rows) + 0.5) / rows * 3, 0, 1)
