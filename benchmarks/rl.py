@@ -1,8 +1,9 @@
 """Whether reinforcement learning improves clips, or only its rewards: ``python -m benchmarks.rl
 --run runs/NAME``.
 
-Both algorithms from several seeds, and four controls that the gate is to refuse: the reward of
-stillness and one that is chance, each with and without a divergence to hold it back. ``--shaky``
+Both algorithms from several seeds, and controls that the gate is to refuse: the reward of
+stillness, and one that is chance from as many seeds, each with and without a divergence to hold it
+back. ``--shaky``
 first trains a generator on clips whose camera shakes, ``--flickering FOLDER`` on clips of a folder
 whose exposure changes from frame to frame, and tunes that one. Writes ``results.json``,
 which a second call goes on from, and prints a Markdown table.
@@ -148,6 +149,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     with cli.user_errors():
         if options.shaky and options.flickering:
             raise UserError("--shaky and --flickering train two generators; choose one")
+        if min(options.prompts, options.samples) < 2 or min(options.steps, options.seeds) < 1:
+            raise UserError("needs two prompts, two samples, a step and a seed, or more of each")
+        rows = variants(options)
+        wanted = [name for name in rows if name.startswith(options.only or ("",))]
+        if not wanted:
+            raise UserError(f"no row begins with {options.only[0]!r}; there are: {'; '.join(rows)}")
         from jaxvid import parallel
 
         parallel.start()
@@ -155,19 +162,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jaxvid.io.media import atomic_write_text
 
         if options.shaky or options.flickering:
-            wanted = flickering_run(options.flickering) if options.flickering else shaky_run()
-            base, source = training.open_training(wanted)
+            spoilt = flickering_run(options.flickering) if options.flickering else shaky_run()
+            base, source = training.open_training(spoilt)
             worse = Worse(source, flicker if options.flickering else shake)
             training.train_gan(base, options.run / "gan", source=worse)
+        training.read_run(GanRun, options.run / "gan", "generator", "python -m train.gan")
         options.out.mkdir(parents=True, exist_ok=True)
+        path = options.out / "results.json"
+        results = opened(path, options)
         if not (options.out / "gan").exists():
             (options.out / "gan").symlink_to((options.run / "gan").absolute())
-        path = options.out / "results.json"
-        results = json.loads(path.read_text()) if path.exists() else {}
         gate = None
-        for name, run in variants(options).items():
-            if name in results or (options.only and not name.startswith(options.only)):
-                continue
+        for name in (name for name in wanted if name not in results):
+            run = rows[name]
             folder = options.out / name.replace(": ", "_").replace(", ", "_").replace(" ", "_")
             reinforce.train_rl(run, folder, gate=gate)
             gate = gate or reinforce.open_gate(folder)  # what it sees of the reference serves all
@@ -180,8 +187,33 @@ def main(argv: Sequence[str] | None = None) -> None:
                 gate=gate,
             )
             results[name] = dataclasses.asdict(verdict) | {"passed": verdict.passed}
-            atomic_write_text(path, json.dumps(results, indent=1))
+            written = {"settings": settings(options), "rows": results}
+            atomic_write_text(path, json.dumps(written, indent=1))
         print(table(results))
+
+
+def settings(options: Options) -> dict[str, Any]:
+    """What rows of one table have in common."""
+    names = ("steps", "prompts", "samples", "rewards")
+    common = {name: getattr(options, name) for name in names}
+    common |= {"rewards": list(options.rewards), "run": str((options.run / "gan").resolve())}
+    return common
+
+
+def opened(path: pathlib.Path, options: Options) -> dict[str, Any]:
+    """The rows that are there. Raises UserError for those of another run or other settings."""
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    before, now = found.get("settings", {}), settings(options)
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise UserError(
+                f"{path} holds rows of other settings ({name} {before.get(name)}, now {value}); "
+                "choose another --out"
+            )
+    rows: dict[str, Any] = found["rows"]
+    return rows
 
 
 def table(results: dict[str, Any]) -> str:

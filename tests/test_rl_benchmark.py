@@ -1,7 +1,9 @@
 """The benchmark of reinforcement learning: its shaky clips, its rows, its table."""
 
 import dataclasses
+import json
 import pathlib
+import shutil
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,41 @@ def test_the_table_marks_what_failed(tmp_path: pathlib.Path) -> None:
     row = rl.table(found).splitlines()[-1]
     assert "| control | failed |" in row and "0.100 (0.050 to 0.200) ✗" in row and "0.50" in row
     assert rl.table({}) == "nothing was tuned"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (["--steps", "7"], "of other settings (steps 5, now 7); choose another --out"),
+        (["--rewards", "dynamics"], "(rewards [], now ['dynamics'])"),
+        (["--run", "OTHER"], "(run "),
+        (["--run", "NONE"], "no generator in"),
+        (["--only", "pth"], "no row begins with 'pth'; there are: policy, seed 0; policy"),
+        (["--samples", "1"], "two samples"),
+    ],
+)
+def test_rows_of_other_settings_are_not_passed_off(
+    changes: list[str],
+    says: str,
+    tiny_run: pathlib.Path,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    options = rl.Options(run=tiny_run, out=out, steps=5)
+    row = {"checks": [], "measured": {}, "passed": True}
+    text = json.dumps({"settings": rl.settings(options), "rows": {"path, seed 0": row}})
+    (out / "results.json").write_text(text)
+    assert rl.opened(out / "results.json", options) == {"path, seed 0": row}
+    shutil.copytree(tiny_run / "gan", tmp_path / "OTHER" / "gan")
+    changes = [str(tmp_path / word) if word in ("OTHER", "NONE") else word for word in changes]
+    argv = ["--run", str(tiny_run), "--out", str(out), "--steps", "5"]
+    with pytest.raises(SystemExit) as stopped:
+        rl.main([*argv, *changes])
+    printed = capsys.readouterr()
+    assert stopped.value.code == 2 and says in printed.err and "| run |" not in printed.out
+    assert (out / "results.json").read_text() == text and not (out / "gan").exists()
 
 
 def test_two_generators_at_once_are_refused(
