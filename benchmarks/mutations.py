@@ -306,4 +306,5 @@ def _count_packets(path: pathlib.Path) -> Count:
         rate = float(stream.average_rate or stream.guessed_rate or 1)
         known = [time for time in times if time is not None]
         seconds = max(known) - min(known) + 1 / rate if len(known) == len(times) > 0 else None
-        return Count(len(times), stream.frames or None, seconds)
+        cut = sum(packet.is_discard for packet in packets)  # by an edit list, as phones trim films
+        return Count(len(times), max(stream.frames - cut, 0) or None, seconds)

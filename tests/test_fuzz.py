@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import fuzz, mutations
 from jaxvid.data import decode
@@ -67,3 +68,14 @@ def test_crashes_and_hangs_are_seen_and_survived(tmp_path, monkeypatch, act, ver
     with fuzz.Reader(("-c", program)) as reader:
         found = [reader.read(tmp_path / name).verdict for name in ("good", "bad", "good")]
     assert found == ["right", verdict, "right"]
+
+
+def test_a_slow_film_with_a_fast_part_is_right(tmp_path) -> None:
+    """Its frames come at the wanted rate then, for as long as it lasts."""
+    frames = np.random.default_rng(0).integers(0, 9, (6, 16, 16, 3), np.uint8)
+    pictures = [Image.fromarray(frame) for frame in frames]
+    delays = [60, 3000, 3000, 3000, 3000, 3000]
+    path = tmp_path / "a.gif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=delays)
+    assert len(decode.read_video(path, fps=fuzz.SAMPLED)[0]) == pytest.approx(15.06 * 8, abs=1)
+    assert fuzz.judge(path)[0] == "right"
