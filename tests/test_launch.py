@@ -259,6 +259,13 @@ def test_ray_starts_again_what_a_restart_mends(
     assert pauses == [10.0] * (len(starts) - 1)
 
 
+def test_images_hold_neither_runs_nor_history() -> None:
+    left_out = set((ROOT / ".dockerignore").read_text().splitlines())
+    ignored = (ROOT / ".gitignore").read_text().split()
+    names = {".git", *(name.strip("/") for name in ignored)}
+    assert {name for name in names if not {name, f"**/{name}"} & left_out} == set()
+
+
 def test_every_file_is_in_the_page() -> None:
     page = text("README.md")
     names = {path.name for path in FOLDER.iterdir() if not path.name.startswith("__")}
