@@ -43,8 +43,8 @@ FIELDS = {
     "ours": "the way that is ours",
     "roof": "flops_per_s of a large matrix product, bytes_per_s of a large copy, same rounds",
     "peer": "the best other way (null: there is none)",
-    "ratio": "median of the best peer / our median: above 1 we are better",
-    "ratio_quartiles": "of that ratio over the rounds",
+    "ratio": "of the best peer's value to ours, median over the rounds: above 1 we are better",
+    "ratio_quartiles": "of the same",
     "bar": "the ratio to reach (null: none)",
     "limit": "what ours may take at most, in the unit of the row (null: none)",
     "missing": "ways that could not take part, and why",
@@ -315,7 +315,7 @@ def _seconds(way: Way, number: int) -> float:
     return (time.perf_counter() - began) / number
 
 
-def _spread(values: Sequence[float]) -> dict[str, Any]:
+def _spread(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
     low, middle, high = np.percentile(values, [25, 50, 75])
     quartiles = [float(low), float(high)]
     return {"median": float(middle), "quartiles": quartiles, "repeats": len(values)}
@@ -335,9 +335,8 @@ def _row(
     row: Row = {"name": name, **more, **circumstances(), "ours": ours, "ways": ways}
     row |= {"peer": peer, "ratio": None, "ratio_quartiles": None, "missing": dict(missing or {})}
     if peer:
-        row["ratio"] = ways[peer]["median"] / ways[ours]["median"]
-        rounds = np.divide(samples[peer], samples[ours])
-        row["ratio_quartiles"] = [float(x) for x in np.percentile(rounds, [25, 75])]
+        rounds = _spread(np.divide(samples[peer], samples[ours]))
+        row |= {"ratio": rounds["median"], "ratio_quartiles": rounds["quartiles"]}
     print(tables.line(row), flush=True)
     return row
 

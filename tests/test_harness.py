@@ -48,7 +48,7 @@ def test_competitors_take_turns_in_changing_order(row: dict[str, Any]) -> None:
 def test_a_ratio_above_one_is_better_than_the_best_peer(row: dict[str, Any]) -> None:
     assert row["peer"] == "fast" and set(row["ways"]) == {"ours", "slow", "fast"}
     medians = {name: way["median"] for name, way in row["ways"].items()}
-    assert row["ratio"] == medians["fast"] / medians["ours"] > 1
+    assert medians["fast"] > medians["ours"] and row["ratio"] > 1
     ours = row["ways"]["ours"]
     assert ours["flops_per_s"] == 1e6 / ours["median"]
     assert ours["bytes_share"] == 1e3 / ours["median"] / row["roof"]["bytes_per_s"]
@@ -95,6 +95,12 @@ def test_only_what_leaves_both_spreads_is_a_regression(row: dict[str, Any]) -> N
     slower["ways"]["ours"] |= {"median": 1.0, "quartiles": [0.9, 1.1]}
     assert "forward, s 1 " in tables.regressions([slower], [alone])[0]
     assert tables.regressions([alone], [slower]) == []
+
+
+def test_a_ratio_lies_within_its_own_quartiles() -> None:
+    samples = {"ours": [1.0, 1.0, 5.0, 10.0, 10.0], "peer": [1.0, 1.0, 50.0, 10.0, 10.0]}
+    row = harness.record("nap", ours="ours", samples=samples, shapes="(1,)", mode="asleep")
+    assert row["ratio"] == 1.0 and row["ratio_quartiles"] == [1.0, 1.0]  # of medians: 2
 
 
 def test_rows_are_written_as_json_table_and_plot(
