@@ -210,7 +210,7 @@ def compare(
                 speed = work / found[key]["median"]
                 found[key] |= {f"{rate}_per_s": speed}
                 found[key] |= {f"{rate}_share": speed / roof[f"{rate}_per_s"]}
-    _trace(ways[ours], options, f"{name} {mode}")
+    _trace(ways[ours], options, f"{name} {shapes} {mode}")
     return _row(name, ours, found, times, shapes=shapes, mode=mode, unit="s", bar=bar, roof=roof,
                 limit=limit, missing=missing, work={"flops": flops, "bytes": moved})  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The harness of the benchmarks: fair turns, honest ratios, regressions that are real ones."""
 
+import contextlib
 import copy
 import gc
 import importlib.util
@@ -101,6 +102,24 @@ def test_a_ratio_lies_within_its_own_quartiles() -> None:
     samples = {"ours": [1.0, 1.0, 5.0, 10.0, 10.0], "peer": [1.0, 1.0, 50.0, 10.0, 10.0]}
     row = harness.record("nap", ours="ours", samples=samples, shapes="(1,)", mode="asleep")
     assert row["ratio"] == 1.0 and row["ratio_quartiles"] == [1.0, 1.0]  # of medians: 2
+
+
+def test_traces_of_other_shapes_have_folders_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    folders: list[str] = []
+
+    def trace(folder: str, **_: Any) -> contextlib.nullcontext[None]:
+        folders.append(folder)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(jax.profiler, "trace", trace)
+    monkeypatch.setattr(harness, "SHORTEST", 0.0)
+    options = Options(repeats=1, profile=tmp_path)
+    for shapes in ("(1, 2)", "(1, 3)"):
+        ways = {"ours": Way(lambda: None)}
+        harness.compare("nap", ours="ours", ways=ways, options=options, shapes=shapes, mode="m")
+    assert folders == [str(tmp_path / name) for name in ("nap_1_2_m", "nap_1_3_m")]
 
 
 def test_rows_are_written_as_json_table_and_plot(
