@@ -9,10 +9,8 @@ import dataclasses
 import functools
 import gc
 import importlib.util
-import json
 import math
 import os
-import pathlib
 import random
 import re
 import time
@@ -25,6 +23,9 @@ import tyro
 
 from benchmarks import tables
 from benchmarks.circumstances import circumstances, threads
+from benchmarks.options import Options as Options  # benchmarks take them from here
+from benchmarks.options import check, check_matched, offered, unmatched
+from benchmarks.options import wanted as wanted
 from benchmarks.resident import in_child
 from benchmarks.tables import Row
 from jaxvid import cli
@@ -55,22 +56,6 @@ ON_DEVICE = 0.03  # the same of an accelerator
 failures: list[str] = []  # rows that could not be measured
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """Times jaxvid against what one would use instead, in turn, in one process."""
-
-    out: pathlib.Path = pathlib.Path("runs/benchmarks")
-    """Folder for NAME.json, NAME.md and, where matplotlib is there, the roofline NAME.png."""
-    repeats: int = 15
-    """Rounds; in each, every competitor runs once, in another order."""
-    only: tuple[str, ...] = ()
-    """Rows in whose name and mode one of these regular expressions is found."""
-    against: pathlib.Path | None = None
-    """JSON of an earlier run: regressions beyond the spread are named, and the exit code is 1."""
-    profile: pathlib.Path | None = None
-    """Folder for a trace of each row (perfetto_trace.json.gz: open it in ui.perfetto.dev)."""
-
-
 @dataclasses.dataclass
 class Way:
     """One way to compute something: ``run`` does it once and returns when the result is there,
@@ -80,11 +65,6 @@ class Way:
     compile_s: float = 0.0
     memory: float | None = None  # bytes of arguments, results and temporaries
     launch: Callable[[], object] | None = None
-
-
-def wanted(options: Options, name: str, mode: str = "") -> bool:
-    """Whether ``--only`` lets this row through: ask before preparing its ways."""
-    return not options.only or any(re.search(part, f"{name} {mode}") for part in options.only)
 
 
 # Ways
@@ -263,8 +243,13 @@ def survive(what: str, rows: Iterator[Row]) -> Iterator[Row]:
         raise
     except Exception as error:  # out of memory, say, or what a compiler cannot do
         traceback.print_exc()
-        failures.append(f"failed: {what}: {reason(error)}")
-        print(failures[-1], flush=True)
+        fail(what, reason(error))
+
+
+def fail(what: str, why: str) -> None:
+    """Notes that a row cannot be measured, for the end of the run and its exit code."""
+    failures.append(f"failed: {what}: {why}")
+    print(failures[-1], flush=True)
 
 
 def _working(
@@ -364,32 +349,34 @@ def main(
     """Runs benchmarks and writes their rows: the command line of each, and of all together."""
     name = name or next(iter(benchmarks))
     options = tyro.cli(Options, args=argv, prog=f"benchmarks.{name}")
+    failures.clear()
+    offered.clear()
     with cli.user_errors():
-        if options.repeats < 10:
-            raise UserError(f"repeats is {options.repeats}; medians need at least 10")
+        check(options)
+        there = options.out / f"{name}.json"
+        fix = "move it away, or choose another --out"
+        kept = tables.read(there, fix) if there.exists() else []
         from jaxvid import parallel
 
         parallel.start(cache=False)  # compile times are of a first compilation
-        earlier = _read(options.against) if options.against else []
         # JAX takes three quarters of a GPU's memory at its start unless told; PyTorch is there too.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        fix = "give the JSON that a benchmark wrote"
+        earlier = tables.read(options.against, fix) if options.against else []
         rows: list[Row] = []
         for benchmark in benchmarks.values():
             for row in benchmark(options):
-                rows.append(row)
-                tables.save(rows, options.out, name)  # a run that is killed leaves what it has
-        tables.write(rows, options.out, name)
+                rows.append(row)  # a run that is killed leaves what it has
+                tables.save(tables.merged(rows, kept), options.out, name)
+        if rows:
+            tables.write(tables.merged(rows, kept), options.out, name)
+            print(f"\n{tables.table(rows)}\nwritten to {options.out}/{name}.*")
+        elif not failures:
+            check_matched(options)
+        for line in [f"no row matches --only {part!r}" for part in unmatched(options)] + failures:
+            print(line)
         slower = tables.regressions(rows, earlier)
         if options.against:
             print("\n".join(slower) or f"nothing is slower than in {options.against}")
-        for line in failures:
-            print(line)
-    if slower or failures:
+    if failures or slower:
         raise SystemExit(1)
-
-
-def _read(path: pathlib.Path) -> list[Row]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: {error}; give the JSON that a benchmark wrote") from None

@@ -1,15 +1,60 @@
-"""How rows of the benchmarks are written: JSON, a Markdown table, a roofline, regressions."""
+"""How rows of the benchmarks are written and read: JSON, Markdown, a roofline, regressions."""
 
 import importlib.util
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxvid.typing import UserError
+
 Row = dict[str, Any]
 NOISE = 0.03  # a change below it is none, however small the spread
+SHOWN = 6  # names of a list in a message
+
+
+def key(row: Row) -> tuple[Any, ...]:
+    """What names a row: a later one of the same key takes its place, or is compared with it."""
+    return tuple(row[field] for field in ("name", "shapes", "mode", "device", "threads"))
+
+
+def place(row: Mapping[str, Any]) -> str:
+    """Where a row was measured; what was measured elsewhere is not compared with it."""
+    return f"{row['device']}, {row['threads']} threads"
+
+
+def title(row: Row) -> str:
+    """A row by what it is, wherever it was measured."""
+    return f"{row['name']} {row['shapes']} {row['mode']}"
+
+
+def few(names: Iterable[str]) -> str:
+    """The first of the names, and how many more there are."""
+    found = list(dict.fromkeys(names))
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    return "; ".join([*found[:SHOWN], *more])
+
+
+def read(path: pathlib.Path, fix: str) -> list[Row]:
+    """The rows of a JSON that a benchmark wrote. Raises UserError for anything else."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(rows, list):
+            raise TypeError(f"a {type(rows).__name__} in place of a list")
+        table(rows)
+        regressions(rows, rows)  # a row is what can be written and compared
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; {fix}") from None
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UserError(f"{path}: holds no rows of a benchmark ({error!r}); {fix}") from None
+    return rows
+
+
+def merged(rows: Sequence[Row], earlier: Sequence[Row]) -> list[Row]:
+    """The earlier rows, those that were measured anew replaced, and the new ones after them."""
+    return list({key(row): row for row in (*earlier, *rows)}.values())
 
 
 def write(rows: Sequence[Row], out: pathlib.Path, name: str) -> None:
@@ -17,7 +62,6 @@ def write(rows: Sequence[Row], out: pathlib.Path, name: str) -> None:
     save(rows, out, name)
     if importlib.util.find_spec("matplotlib") and any(row.get("work") for row in rows):
         plot(rows, out / f"{name}.png")
-    print(f"\n{table(rows)}\nwritten to {out}/{name}.*")
 
 
 def save(rows: Sequence[Row], out: pathlib.Path, name: str) -> None:
@@ -30,18 +74,22 @@ def save(rows: Sequence[Row], out: pathlib.Path, name: str) -> None:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown, under a line that says where and when they were measured."""
-    if not rows:
-        return "No rows.\n"
-    first = rows[0]
-    versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
-    head = f"{first['device']}, {first['threads']} threads, {versions}, commit {first['commit']}, "
-    lines = [head + first["date"], ""]
+    """The rows as Markdown, those of one run under a line that says where and when it was."""
+    parts: dict[str, list[Row]] = {}
+    for row in rows:
+        versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+        head = f"{place(row)}, {versions}, commit {row['commit']}, {row['date']}"
+        parts.setdefault(head, []).append(row)
+    return "\n".join(_part(head, those) for head, those in parts.items()) or "No rows.\n"
+
+
+def _part(head: str, rows: list[Row]) -> str:
+    lines = [head, ""]
     lines += ["| what | mode | ours | best peer | ratio (quartiles) | bar | FLOP/s | of the matrix "
               "product | bytes/s | of the copy | compile | memory |"]  # fmt: skip
     lines += ["|" + "---|" * 12]
     lines += [line(row) for row in rows]
-    notes = {f"{key}: {why}" for row in rows for key, why in row["missing"].items()}
+    notes = {f"{way}: {why}" for row in rows for way, why in row["missing"].items()}
     return "\n".join([*lines, "", *sorted(notes)]).rstrip() + "\n"
 
 
@@ -80,10 +128,6 @@ def regressions(rows: Sequence[Row], earlier: Sequence[Row]) -> list[str]:
     The ratio to the same peer is compared, which a busy machine leaves nearly alone; without a peer
     the seconds or bytes themselves.
     """
-
-    def key(row: Row) -> tuple[Any, ...]:
-        return tuple(row[field] for field in ("name", "shapes", "mode", "device", "threads"))
-
     before, found = {key(row): row for row in earlier}, []
     for row in rows:
         old = before.get(key(row))
@@ -97,8 +141,8 @@ def regressions(rows: Sequence[Row], earlier: Sequence[Row]) -> list[str]:
             what, now, then = row["unit"], new["quartiles"], past["quartiles"]
             a, b, worse = new["median"], past["median"], now[0] > then[1] * (1 + NOISE)
         if worse:
-            found.append(f"worse: {row['name']} {row['shapes']} {row['mode']}, {what} {a:.3g} "
-                         f"(before {b:.3g}; commit {old['commit']})")  # fmt: skip
+            found.append(f"worse: {title(row)}, {what} {a:.3g} (before {b:.3g}; "
+                         f"commit {old['commit']})")  # fmt: skip
     return found
 
 
@@ -114,6 +158,8 @@ def plot(rows: Sequence[Row], path: pathlib.Path) -> None:
     ]
     if not rows:
         return
+    newest = max(rows, key=lambda row: row["date"])
+    rows = [row for row in rows if place(row) == place(newest)]  # a roof is of one machine
     top = float(np.median([row["roof"]["flops_per_s"] for row in rows]))
     slope = float(np.median([row["roof"]["bytes_per_s"] for row in rows]))
     figure, axes = pyplot.subplots(figsize=(8, 5))

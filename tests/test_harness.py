@@ -104,6 +104,101 @@ def test_a_ratio_lies_within_its_own_quartiles() -> None:
     assert row["ratio"] == 1.0 and row["ratio_quartiles"] == [1.0, 1.0]  # of medians: 2
 
 
+HERE = {"device": "1 x here", "threads": 2, "versions": {"jax": "0"}, "date": "2026-11-27T10:00"}
+
+
+def naps(*names: str, seconds: float = 1.0) -> Any:
+    """A benchmark of rows that take no time."""
+
+    def rows(options: Options) -> Iterator[tables.Row]:
+        for name in names:
+            if harness.wanted(options, name, "asleep"):
+                samples = {"ours": [seconds] * 3}
+                yield harness.record(name, ours="ours", samples=samples, shapes="(1,)",
+                                     mode="asleep")  # fmt: skip
+
+    return {"nap": rows}
+
+
+@pytest.fixture
+def short_and_long(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """The JSON of two rows, measured at commit "a"; what comes then is of commit "b"."""
+    monkeypatch.setattr(harness, "circumstances", lambda: {**HERE, "commit": "a"})
+    harness.main(naps("short nap", "long nap"), ["--out", str(tmp_path)])
+    monkeypatch.setattr(harness, "circumstances", lambda: {**HERE, "commit": "b"})
+    return tmp_path / "nap.json"
+
+
+def refused(argv: list[str], capsys: pytest.CaptureFixture[str], benchmarks: Any = None) -> str:
+    """The one line on stderr of a command that ends with exit code 2, before it has measured."""
+    with pytest.raises(SystemExit) as exit:
+        harness.main(benchmarks or {"nap": lambda _: pytest.fail("measured")}, argv)
+    err = capsys.readouterr().err
+    assert exit.value.code == 2 and err.count("\n") == 1, err
+    return err
+
+
+def test_only_that_matches_nothing_says_what_there_is_and_leaves_what_there_was(
+    short_and_long: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = [path.read_bytes() for path in sorted(short_and_long.parent.iterdir())]
+    rows = naps("short nap", *(f"nap {i}" for i in range(20)))
+    told = refused(["--out", str(short_and_long.parent), "--only", "shrt nap"], capsys, rows)
+    assert "no row matches --only 'shrt nap'; there are: short nap asleep; nap" in told
+    assert told.endswith("and 15 more\n")
+    assert [path.read_bytes() for path in sorted(short_and_long.parent.iterdir())] == before
+    harness.main(rows, ["--out", str(short_and_long.parent), "--only", "short", "8191"])
+    assert "no row matches --only '8191'\n" in capsys.readouterr().out
+
+
+def test_only_that_is_no_regular_expression_is_told(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = refused(["--only", "(8", "--out", str(tmp_path)], capsys)
+    assert "--only '(8' is no regular expression" in told and r"\(" in told
+
+
+def test_rows_take_the_place_of_the_same_rows_alone(
+    short_and_long: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = ["--out", str(short_and_long.parent), "--only", "short"]
+    harness.main(naps("short nap", "long nap", seconds=7.0), argv)
+    elsewhere = {**HERE, "commit": "c", "device": "1 x there"}
+    monkeypatch.setattr(harness, "circumstances", lambda: elsewhere)
+    harness.main(naps("short nap"), argv)
+    rows = json.loads(short_and_long.read_text())
+    assert [(r["name"], r["commit"], r["ways"]["ours"]["median"]) for r in rows] == [
+        ("short nap", "b", 7.0), ("long nap", "a", 1.0), ("short nap", "c", 1.0)
+    ]  # fmt: skip
+    parts = short_and_long.with_suffix(".md").read_text().split("1 x ")[1:]
+    counts = [(part.count("short nap"), part.count("long nap")) for part in parts]
+    assert counts == [(1, 0), (0, 1), (1, 0)] and parts[2].startswith("there")
+    assert all(f"commit {commit}," in part for commit, part in zip("bac", parts, strict=True))
+
+
+BAD = [None, "{}", "[1]", '[{"name": "short nap"}]', "["]
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_what_cannot_be_compared_with_is_told_before_measuring(
+    text: str | None, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "old.json"
+    if text is not None:
+        path.write_text(text)
+    told = refused(["--against", str(path), "--out", str(tmp_path / "out")], capsys)
+    assert "old.json: " in told and "give the JSON" in told
+
+
+@pytest.mark.parametrize("text", BAD[1:])
+def test_a_file_that_holds_no_rows_is_not_written_over(
+    text: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "nap.json").write_text(text)
+    assert "move it away" in refused(["--out", str(tmp_path)], capsys)
+    assert [path.read_text() for path in tmp_path.iterdir()] == [text]
+
+
 def test_traces_of_other_shapes_have_folders_of_their_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
