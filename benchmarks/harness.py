@@ -361,8 +361,8 @@ def main(
         parallel.start(cache=False)  # compile times are of a first compilation
         # JAX takes three quarters of a GPU's memory at its start unless told; PyTorch is there too.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        fix = "give the JSON that a benchmark wrote"
-        earlier = tables.read(options.against, fix) if options.against else []
+        before = options.against
+        earlier = tables.earlier_rows(before, circumstances()) if before else []
         rows: list[Row] = []
         for benchmark in benchmarks.values():
             for row in benchmark(options):
@@ -375,8 +375,7 @@ def main(
             check_matched(options)
         for line in [f"no row matches --only {part!r}" for part in unmatched(options)] + failures:
             print(line)
-        slower = tables.regressions(rows, earlier)
-        if options.against:
-            print("\n".join(slower) or f"nothing is slower than in {options.against}")
-    if failures or slower:
+        if before and rows:
+            print("\n".join(tables.comparison(before, rows, earlier)))
+    if failures or tables.regressions(rows, earlier):
         raise SystemExit(1)

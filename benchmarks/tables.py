@@ -146,6 +146,37 @@ def regressions(rows: Sequence[Row], earlier: Sequence[Row]) -> list[str]:
     return found
 
 
+def earlier_rows(path: pathlib.Path, here: Mapping[str, Any]) -> list[Row]:
+    """Rows to be compared with. Raises UserError where none was measured on the device here."""
+    rows = read(path, "give the JSON that a benchmark wrote")
+    places = [place(row) for row in rows]
+    if place(here) not in places:
+        raise UserError(
+            f"{path}: its rows are of {few(places) or 'nothing'}, and this is {place(here)}; "
+            "compare with a run of this device"
+        )
+    return rows
+
+
+def comparison(path: pathlib.Path, rows: Sequence[Row], earlier: Sequence[Row]) -> list[str]:
+    """Lines that say what is slower, and what had no partner. Raises UserError where none had."""
+    before = {key(row) for row in earlier}
+    both = [row for row in rows if key(row) in before]
+    if not both:
+        has = few(map(title, earlier))
+        raise UserError(f"{path}: has none of the rows measured now; choose by --only from: {has}")
+    compared, now, then = ({title(row) for row in those} for those in (both, rows, earlier))
+    apart = {
+        "measured elsewhere": [f"{title(row)} ({place(row)})" for row in earlier
+                               if title(row) in now - compared],
+        "only there": [title(row) for row in earlier if title(row) not in now],
+        "only here": [title(row) for row in rows if title(row) not in then],
+    }  # fmt: skip
+    lines = regressions(rows, earlier) or [f"nothing is slower than in {path}"]
+    lines += [f"not compared, {why}: {few(names)}" for why, names in apart.items() if names]
+    return [f"{len(both)} of {len(rows)} rows compared with {path}", *lines]
+
+
 def plot(rows: Sequence[Row], path: pathlib.Path) -> None:
     """Roofline (Williams et al., 2009): operations per byte against FLOP/s, under the roof."""
     import matplotlib

@@ -176,7 +176,7 @@ def test_rows_take_the_place_of_the_same_rows_alone(
     assert all(f"commit {commit}," in part for commit, part in zip("bac", parts, strict=True))
 
 
-BAD = [None, "{}", "[1]", '[{"name": "short nap"}]', "["]
+BAD = [None, "{}", "[1]", '[{"name": "short nap"}]', "[", "[]"]
 
 
 @pytest.mark.parametrize("text", BAD)
@@ -187,16 +187,53 @@ def test_what_cannot_be_compared_with_is_told_before_measuring(
     if text is not None:
         path.write_text(text)
     told = refused(["--against", str(path), "--out", str(tmp_path / "out")], capsys)
-    assert "old.json: " in told and "give the JSON" in told
+    assert "old.json: " in told and ("give the JSON" in told or "are of nothing" in told)
 
 
-@pytest.mark.parametrize("text", BAD[1:])
+def test_rows_of_another_device_are_told_before_measuring(
+    short_and_long: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(harness, "circumstances", lambda: {**HERE, "commit": "b", "threads": 1})
+    told = refused(["--against", str(short_and_long)], capsys)
+    assert "its rows are of 1 x here, 2 threads, and this is 1 x here, 1 threads" in told
+
+
+@pytest.mark.parametrize("text", BAD[1:-1])
 def test_a_file_that_holds_no_rows_is_not_written_over(
     text: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "nap.json").write_text(text)
     assert "move it away" in refused(["--out", str(tmp_path)], capsys)
     assert [path.read_text() for path in tmp_path.iterdir()] == [text]
+
+
+def test_a_comparison_says_what_it_compared(
+    short_and_long: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--against", str(short_and_long), "--out", str(tmp_path / "out")]
+    harness.main(naps("short nap", "new nap"), argv)
+    said = capsys.readouterr().out
+    assert f"1 of 2 rows compared with {short_and_long}\nnothing is slower" in said
+    assert "only there: long nap (1,) asleep\n" in said
+    assert "only here: new nap (1,) asleep\n" in said
+    told = refused(argv, capsys, naps("new nap"))
+    assert "choose by --only from: short nap (1,) asleep; long nap (1,) asleep" in told
+    assert len(json.loads((tmp_path / "out" / "nap.json").read_text())) == 2  # measured is kept
+    with pytest.raises(SystemExit) as exit:
+        harness.main(naps("short nap", seconds=9.0), argv)
+    assert exit.value.code == 1 and "worse: short nap (1,) asleep" in capsys.readouterr().out
+
+
+def test_rows_that_were_measured_elsewhere_are_named(row: dict[str, Any]) -> None:
+    elsewhere = {**row, "device": "another"}
+    other = {**row, "name": "yawn"}
+    lines = tables.comparison(pathlib.Path("old"), [row, other], [other, elsewhere])
+    threads = row["threads"]
+    assert lines[-1] == (
+        f"not compared, measured elsewhere: nap (1,) forward (another, {threads} threads)"
+    )
 
 
 def test_traces_of_other_shapes_have_folders_of_their_own(
