@@ -27,7 +27,8 @@ SHARE = 0.03  # of a step
 
 def rows(options: Options) -> Iterator[Row]:
     """The wait for a batch of each source."""
-    names = [n for n in ("scenes", "folder", "tfds") if harness.wanted(options, f"wait {n}")]
+    kinds = ("scenes", "folder", "tfds")
+    names = [n for n in kinds if harness.wanted(options, f"wait {n}", "training")]
     if not names:
         return
     from jaxvid import presets

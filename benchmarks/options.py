@@ -31,7 +31,7 @@ class Options:
 offered: list[str] = []  # rows that ``wanted`` was asked about
 
 
-def wanted(options: Options, name: str, mode: str = "") -> bool:
+def wanted(options: Options, name: str, mode: str) -> bool:
     """Whether ``--only`` lets this row through: ask before preparing its ways."""
     offered.append(f"{name} {mode}")
     return not options.only or _found(options.only, offered[-1:])

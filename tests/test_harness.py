@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import harness, resident, tables
+from benchmarks import harness, loader, resident, tables
 from benchmarks.harness import Options, Way
 
 
@@ -252,6 +252,13 @@ def test_traces_of_other_shapes_have_folders_of_their_own(
         ways = {"ours": Way(lambda: None)}
         harness.compare("nap", ours="ours", ways=ways, options=options, shapes=shapes, mode="m")
     assert folders == [str(tmp_path / name) for name in ("nap_1_2_m", "nap_1_3_m")]
+
+
+def test_waits_for_a_batch_are_asked_for_by_their_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "_step", lambda _: pytest.fail("measured"))
+    with pytest.raises(pytest.fail.Exception):
+        list(loader.rows(Options(only=("wait scenes training$",))))
+    assert not list(loader.rows(Options(only=("wait scenes$",))))
 
 
 def test_rows_are_written_as_json_table_and_plot(
