@@ -27,7 +27,9 @@ import numpy as np
 import tyro
 
 from benchmarks import mutations
+from benchmarks.options import known
 from jaxvid import cli
+from jaxvid.typing import UserError
 
 BAD = ("crash", "hang", "memory", "other exception", "wrong length")
 GOOD = ("right", "other length", "refused")  # other: than it was, and as the file itself says
@@ -70,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Damages, reads, counts."""
     options = tyro.cli(Options, args=argv, prog="benchmarks.fuzz")
     with cli.user_errors(), contextlib.ExitStack() as stack:
+        known(options.kinds, mutations.KINDS, "container")
+        if min(options.count, options.workers) < 1:
+            raise UserError("--count and --workers must be 1 or more")
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
         readers = [stack.enter_context(Reader()) for _ in range(options.workers)]
         found: dict[str, Any] = {}

@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prints PSNR and SSIM of each method at each factor."""
     options = tyro.cli(Options, args=argv, prog="benchmarks.inbetween")
     with cli.user_errors():
+        if min(options.factors, default=0) < 2 or options.clips < 1:
+            raise UserError("--factors must be 2 or more each, --clips 1 or more")
         from jaxvid import parallel
 
         parallel.start()
@@ -43,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             pipe, run = pipeline.load(), training.read_generator(pipeline.SHIPPED)[2]
         else:
             pipe, run = pipeline.load(options.run), training.load_gan(options.run / "gan")[2]
+        if max(options.factors) >= run.data.frames:
+            raise UserError(f"this run's clips allow --factors of {run.data.frames - 1} at most")
         heldout = open_source(run.data, split="heldout", seed=run.train.seed)
         subject = examine.Subject(pipe, run, heldout, options.clips)
         part = examine.inbetween(subject, factors=options.factors, others=flows)

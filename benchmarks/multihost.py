@@ -156,7 +156,11 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints a row for each."""
     options = tyro.cli(Options, args=argv, prog="benchmarks.multihost")
-    with tempfile.TemporaryDirectory() as temporary:
+    from benchmarks.options import known  # not at the top: what needs QUICK has not started JAX
+    from jaxvid import cli
+
+    with cli.user_errors(), tempfile.TemporaryDirectory() as temporary:
+        known(options.kinds, KINDS, "kind of training")
         root = options.folder or pathlib.Path(temporary)
         root.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(root / "xla"))

@@ -5,9 +5,10 @@ import dataclasses
 import difflib
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from benchmarks import tables
+from jaxvid import cli
 from jaxvid.typing import UserError
 
 
@@ -65,3 +66,10 @@ def unmatched(options: Options) -> list[str]:
 
 def _found(parts: Sequence[str], names: Sequence[str]) -> bool:
     return any(re.search(part, name) for part in parts for name in names)
+
+
+def known(names: Collection[str], choices: Collection[str], what: str) -> None:
+    """Raises UserError for a name that is none of the choices."""
+    for name in names:
+        if name not in choices:
+            raise UserError(f"no {what} {name!r}; {cli.nearest(name, dict.fromkeys(choices))}")

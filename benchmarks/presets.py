@@ -9,7 +9,9 @@ from typing import Annotated
 
 import tyro
 
+from benchmarks.options import known
 from jaxvid import cli, presets
+from jaxvid.typing import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prints the table."""
     options = tyro.cli(Options, args=argv, prog="benchmarks.presets")
     with cli.user_errors():
+        known((*options.names, *options.compile), presets.GAN, "preset")
+        if missing := [name for name in options.compile if name not in options.names]:
+            raise UserError(f"--compile {missing[0]}: name it among the rows of the table too")
         from jaxvid import parallel
 
         parallel.start()

@@ -25,6 +25,7 @@ from typing import Any
 
 import tyro
 
+from benchmarks.options import known
 from jaxvid import cli, presets
 from jaxvid.sizes import Collective, collectives
 from jaxvid.typing import UserError
@@ -83,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     options = tyro.cli(Options, args=arguments, prog="benchmarks.scaling")
     with cli.user_errors():
+        known(options.names, presets.GAN, "preset")
         print(
             f"assumed: {BUSY:.0%} of the peak on one device, {WIRE:.0%} of a link's rate, in packs "
             f"of up to {PACK / 1e6:.0f} MB,\nfirst within the near devices, then between; "
