@@ -19,23 +19,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 import tyro
 
+from benchmarks.options import known
 from benchmarks.victims import ROOT, UNFINISHED, Training, environment
-from jaxvid import presets
+from jaxvid import cli, presets
+from jaxvid.typing import UserError
+
+SECTIONS = ("kills", "damage", "disk", "writer", "long")
+KINDS = ("gan", "planner", "rl")
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Kills, damages and starves trainings, and checks that no work is lost or spoilt."""
 
-    sections: Annotated[tuple[str, ...], tyro.conf.Positional] = ("kills", "damage", "disk",
-                                                                  "writer", "long")  # fmt: skip
+    sections: Annotated[tuple[str, ...], tyro.conf.Positional] = SECTIONS
     """Which of kills, damage, disk, writer, long."""
-    kinds: tuple[str, ...] = ("gan", "planner", "rl")
+    kinds: tuple[str, ...] = KINDS
     """Trainings that are killed."""
     kills: int = 20
     """How often each is."""
@@ -279,32 +283,49 @@ def long(folder: pathlib.Path, *, steps: int) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the sections one after another."""
     options = tyro.cli(Options, args=argv, prog="benchmarks.reliability")
+    with cli.user_errors():
+        _check(options)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     for section in options.sections:
         with tempfile.TemporaryDirectory() as name:
-            folder = pathlib.Path(name)
-            began = time.monotonic()
-            if section == "kills":
-                for kind in options.kinds:
-                    (folder / kind).mkdir()
-                    found[f"kills, {kind}"] = kills(
-                        kind, folder / kind, rounds=options.kills, steps=12 * options.kills,
-                        every=5, seed=options.seed,
-                    )  # fmt: skip
-                    _tell(f"kills, {kind}", found[f"kills, {kind}"])
-                continue
-            calls: dict[str, Callable[[], dict[str, Any]]] = {
-                "damage": lambda: damage(folder, seed=options.seed),  # noqa: B023
-                "disk": lambda: disk(folder),  # noqa: B023
-                "writer": lambda: writer(folder),  # noqa: B023
-                "long": lambda: long(folder, steps=options.steps),  # noqa: B023
-            }
-            found[section] = calls[section]() | {"took": round(time.monotonic() - began, 1)}
-            _tell(section, found[section])
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=1) + "\n")
+            for what, values in _measure(section, pathlib.Path(name), options):
+                found[what] = values
+                _tell(what, values)
+                options.out.write_text(json.dumps(found, indent=1) + "\n")
     if not all(values.get("equal", True) for values in found.values()):
         raise SystemExit(1)
+
+
+def _check(options: Options) -> None:
+    """Raises UserError for what would be met hours later."""
+    known(options.sections, SECTIONS, "section")
+    known(options.kinds, KINDS, "kind of training")
+    least = presets.tiny_gan().loss.warmup + 10  # the critics must take part
+    if options.kills < 1 or options.steps < least:
+        raise UserError(f"--kills must be 1 or more, --steps {least} or more")
+
+
+def _measure(
+    section: str, folder: pathlib.Path, options: Options
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The figures of a section, under their names."""
+    if section == "kills":
+        for kind in options.kinds:
+            (folder / kind).mkdir()
+            yield f"kills, {kind}", kills(
+                kind, folder / kind, rounds=options.kills, steps=12 * options.kills, every=5,
+                seed=options.seed,
+            )  # fmt: skip
+        return
+    calls: dict[str, Callable[[], dict[str, Any]]] = {
+        "damage": lambda: damage(folder, seed=options.seed),
+        "disk": lambda: disk(folder),
+        "writer": lambda: writer(folder),
+        "long": lambda: long(folder, steps=options.steps),
+    }
+    began = time.monotonic()
+    yield section, calls[section]() | {"took": round(time.monotonic() - began, 1)}
 
 
 def _tell(section: str, values: dict[str, Any]) -> None:
