@@ -8,6 +8,7 @@ prints a Markdown table with the spread over seeds.
 import dataclasses
 import json
 import pathlib
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -80,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                     continue
                 key = f"{name} / {seed} / {options.steps} x {options.batch}"
                 if key not in results:
-                    folder = options.out / f"{list(variants()).index(name)}-{seed}"
+                    number = list(variants()).index(name)
+                    folder = options.out / f"{number}-{seed}-{options.steps}x{options.batch}"
                     results[key] = _one(change(_run(options, seed)), folder)
                     atomic_write_text(path, json.dumps(results, indent=1))
         print(table(results, f"{options.steps} x {options.batch}"))
@@ -103,13 +105,15 @@ def _run(options: Options, seed: int) -> GanRun:
 
 
 def _one(run: GanRun, folder: pathlib.Path) -> dict[str, float]:
-    """Trains one run and measures it; what is lost on the way is said by ``lost``."""
+    """Trains one run and measures it; ``lost`` says that its game was lost too often."""
     from jaxvid import evaluate, training
     from jaxvid.typing import UserError
 
     try:
         training.train_gan(run, folder / "gan")
     except UserError as error:
+        if not re.search(r": lost \d+ times, ", str(error)):  # as loop.run says it
+            raise
         print(f"{folder.name}: {error}", flush=True)
         return {"lost": 1.0}
     found = evaluate.evaluate(folder, prompts=200, full=False)

@@ -1,8 +1,14 @@
 """The ablation: every variant is another run, and its table compares seed with seed."""
 
+import json
 import pathlib
 
+import pytest
+
 from benchmarks import ablation
+from jaxvid import training
+from jaxvid.config import GanRun
+from jaxvid.typing import UserError
 
 BUDGET = "200 x 8"
 
@@ -32,3 +38,39 @@ def test_the_table_compares_each_seed_with_the_first_row_s() -> None:
     assert cells[:4] == [other, "3, 1", "0.0065 (0.0030 to 0.0100)", "2.00 (1.00 to 3.00)"]
     assert top.split("|")[4].strip() == "1.00 (1.00 to 1.00)"
     assert third.split("|")[2:5] == [" 0, 0 ", " - ", " - "]
+
+
+@pytest.mark.parametrize(
+    ("told", "lost"),
+    [
+        (UserError("gan: lost 4 times, at last because step 9 is worse; lower --optim.lr"), True),
+        (UserError("gan holds another configuration (loss.augment); choose another --run"), False),
+        (UserError("gan is being written by another process (7); wait for it", code=73), False),
+        (UserError("checkpoint 8 was not saved: No space left on device", code=74), False),
+    ],
+)
+def test_only_a_game_that_was_lost_counts_as_lost(
+    told: UserError, lost: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    def train(run: GanRun, folder: pathlib.Path) -> None:
+        raise told
+
+    monkeypatch.setattr(training, "train_gan", train)
+    argv = ["--out", str(tmp_path), "--seeds", "1", "--only", "minimax"]
+    if lost:
+        ablation.main(argv)
+        assert list(json.loads((tmp_path / "results.json").read_text()).values()) == [{"lost": 1.0}]
+        return
+    with pytest.raises(SystemExit) as exit:
+        ablation.main(argv)
+    assert exit.value.code == told.code and not (tmp_path / "results.json").exists()
+
+
+def test_runs_of_another_budget_have_folders_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    seen: list[pathlib.Path] = []
+    monkeypatch.setattr(ablation, "_one", lambda run, folder: seen.append(folder) or {"lost": 1.0})
+    for budget in ([], ["--steps", "9"], ["--batch", "2"]):
+        ablation.main(["--out", str(tmp_path), "--seeds", "2", "--only", "minimax", *budget])
+    assert len(seen) == len(set(seen)) == 6
