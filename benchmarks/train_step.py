@@ -28,7 +28,8 @@ from jaxvid.typing import HostBatch
 
 BACKENDS: tuple[Literal["jit", "pmap"], ...] = ("jit", "pmap")
 SAMPLES = "its samples"
-PEERS = (EAGER, COMPILED, SAMPLES, "alone")
+PEERS = {"planner": ("alone",), "rl": (SAMPLES,)}  # of steps without a twin
+TWINNED = (EAGER, COMPILED, "alone")
 UNWRITTEN = "no twin of this step was written"
 
 
@@ -49,10 +50,16 @@ class Case(NamedTuple):
 
 
 def rows(options: Options) -> Iterator[Row]:
-    """Each case with each backend against each peer."""
+    """Each case with each backend against each peer; those of PyTorch fail where it is not."""
     for name, make in CASES.items() if jax.default_backend() == "cpu" else ALL_CASES.items():
-        if _asked(options, name, *PEERS):
+        peers = PEERS.get(name, TWINNED)
+        own = [peer for peer in peers if peer not in (EAGER, COMPILED)]
+        if not _asked(options, name, *peers):
+            continue
+        if _asked(options, name, *own) or harness.torch_or_none():
             yield from harness.survive(f"{name} step", _rows(options, name, make))
+        else:
+            harness.fail(f"{name} step", f"PyTorch is {harness.PEER_HINT}")
 
 
 def _rows(options: Options, name: str, make: Callable[[], Case]) -> Iterator[Row]:
@@ -67,7 +74,7 @@ def _rows(options: Options, name: str, make: Callable[[], Case]) -> Iterator[Row
 
 def _asked(options: Options, name: str, *peers: str) -> bool:
     modes = [f"{backend}, {peer}" for backend, peer in itertools.product(BACKENDS, peers)]
-    return any(harness.wanted(options, f"{name} step", mode) for mode in modes)
+    return any([harness.wanted(options, f"{name} step", mode) for mode in modes])
 
 
 def case_rows(

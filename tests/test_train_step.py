@@ -66,3 +66,23 @@ def test_eager_can_be_asked_for_without_compiling() -> None:
     assert not harness.wanted(alone, "game", "jit, torch.compile")
     assert not harness.wanted(alone, "game", "pmap, torch")
     assert harness.wanted(harness.Options(only=("nothing", "jit, torch")), "game", "jit, torch.x")
+
+
+def test_rows_against_pytorch_ask_for_it_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(harness, "failures", [])
+    monkeypatch.setattr(harness, "torch_or_none", lambda: None)
+    monkeypatch.setattr(train_step, "_rows", lambda options, name, make: begun.append(name) or [])
+    assert not list(train_step.rows(Options(only=("gan step.*jit, torch$", "rl step jit"))))
+    assert begun == ["rl"]
+    hint = "pip install 'jaxvid[bench]'"
+    assert harness.failures == [f"failed: gan step: PyTorch is not installed; {hint}"]
+
+
+def test_steps_without_a_twin_have_no_rows_against_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(train_step, "_rows", lambda options, name, make: begun.append(name) or [])
+    assert not list(train_step.rows(Options(only=("(planner|rl) step.*torch",))))
+    assert begun == []
+    assert not list(train_step.rows(Options(only=("planner step jit, alone", "its samples"))))
+    assert begun == ["planner", "rl"]
