@@ -124,21 +124,19 @@ def run(
 
     ``batches(step, order)`` yields the batches from that step on; ``order`` counts the times that
     the run went back, each of which wants another order of the data and draws otherwise;
-    ``examples`` is how many there are, where they have a number. ``on_sample(state, step)``
-    runs every ``sample_every`` steps and at the end, on every process, and must return the same on
-    all; what it returns (lower is better) marks the best checkpoint, and ``Enough`` from it ends
-    the run. Returns the final state. Raises UserError where the run was lost more than
-    ``config.rollbacks`` times.
+    ``examples`` is how many there are. ``on_sample(state, step)`` runs every ``sample_every`` steps
+    and at the end, on every process, and must return the same on all; what it returns (lower is
+    better) marks the best checkpoint, and ``Enough`` from it ends the run. Returns the final state.
+    Raises UserError where the run was lost more than ``config.rollbacks`` times.
     """
     first = state if isinstance(state, Drawn) else _Given(state)
     with contextlib.ExitStack() as stack:
         stack.enter_context(one_writer(folder))
         account = Account(folder)
-        scored = on_sample is not None
         watchdog = stack.enter_context(cluster.Watchdog(config.watchdog))
         cluster.meet()
         checkpoints = stack.enter_context(
-            Checkpoints(folder / "checkpoints", keep=config.keep, scored=scored)
+            Checkpoints(folder / "checkpoints", keep=config.keep, scored=on_sample is not None)
         )
         stop = stack.enter_context(_signals())
         mesh, back, note = phases[0].step.mesh, 0, _note(phases[0].step.mesh, examples)
@@ -158,10 +156,10 @@ def run(
                 *(name, folder, config, phases, checkpoints, account, on_sample, stop, watchdog),
                 *(like, first.draw() if state is None else None, note),
             )
-            key = jax.random.key(config.seed)  # folded only then: other runs keep their numbers
-            key = replicate(jax.random.fold_in(key, order) if order else key, mesh)
             try:
-                return drive(state, key, start, order, batches)
+                return drive(
+                    state, replicate(_key(config.seed, order), mesh), start, order, batches
+                )
             except _GoBack as lost:
                 back = order + 1
                 say(f"{name}: {lost}; back to step {checkpoints.latest or 0} (return {back})")
@@ -170,6 +168,12 @@ def run(
                         f"{name}: lost {back} times, at last because {lost}; lower --optim.lr and "
                         "--critic-optim.lr, or look at the data"
                     ) from None
+
+
+def _key(seed: int, order: int) -> jax.Array:
+    """What all is drawn from; after a return from another one."""
+    key = jax.random.key(seed)
+    return jax.random.fold_in(key, order) if order else key
 
 
 @dataclasses.dataclass
