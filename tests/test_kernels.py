@@ -12,7 +12,7 @@ import pytest
 
 from jaxvid.models.blocks import Dense, ResidualConv
 from jaxvid.models.conditions import SceneField
-from jaxvid.ops import few, kernel, layout, machine, paint, residual, thin
+from jaxvid.ops import few, flash, kernel, layout, machine, paint, residual, thin
 
 RNG = np.random.default_rng(0)
 PRODUCTS = ("dot_general", "convolution")
@@ -159,6 +159,7 @@ def test_a_scene_is_the_same_both_ways() -> None:
     size = {"height": 8, "width": 16}
     params = ours.init(jax.random.key(0), batch, **size)
     close(ours.apply(params, batch, **size), plain.apply(params, batch, **size))
+    assert is_taken(functools.partial(ours.apply, params, **size), batch)
 
 
 def test_what_is_no_number_is_seen() -> None:
@@ -166,6 +167,93 @@ def test_what_is_no_number_is_seen() -> None:
     bad = arrays[0].at[0, 4, 4, 0].set(jnp.nan)
     out = np.asarray(residual._fused(bad, *arrays[1:]))
     assert np.isnan(out[0, 3:6, 3:6]).all() and np.isfinite(out[0, :3]).all()
+
+
+def is_taken(f: Any, *arrays: Any) -> bool:
+    program = str(jax.make_jaxpr(f)(*arrays))
+    return "ffi_call" in program or "thin_" in program
+
+
+def shaped(*shapes: tuple[int, ...]) -> list[Any]:
+    return [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+
+
+def painted(*x: Any) -> Any:
+    return paint.paint(layout.Parts(*x[:4]), *x[4:6], x[6:8], x[8:10], *x[10:])
+
+
+LONG = 2 * thin.LONG
+SIZES = {
+    residual.residual: (block, (1, 4, 8, 16, 8),
+                        [(1, 4, 12, 16, 8), (1, 4, 8, 12, 8), (1, 4, 8, 16, 12), (1, 4, 8, 8, 72)]),
+    thin.matmul: (lambda N, C, D: shaped((N, C), (C, D)), (LONG, 8, 16),
+                  [(LONG + 1, 8, 16), (LONG - 8, 8, 16), (LONG, 12, 16), (LONG, 8, 12),
+                   (LONG, 512, 520)]),
+    painted: (lambda *sizes: jax.eval_shape(lambda: scene(*sizes)), (1, 1, 1, 2, 8, 8, 8),
+              [(1, 1, 1, 2, 12, 8, 8), (1, 1, 1, 2, 8, 12, 8), (1, 1, 1, 2, 8, 8, 12)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", SIZES)
+def test_sizes_that_do_not_fit_go_to_xla(layer: Any) -> None:
+    made, good, bad = SIZES[layer]
+    assert is_taken(layer, *made(*good))
+    assert [sizes for sizes in bad if is_taken(layer, *made(*sizes))] == []
+
+
+def tokens(*x: Any) -> Any:
+    return few.attend(1.0, *x)
+
+
+WHO = jax.ShapeDtypeStruct((2, 80), jnp.int32)
+OPERANDS: dict[str, tuple[Any, Any, Any]] = {
+    "block": (residual.residual, residual.plain, block(1, 4, 8, 16, 8)),
+    "scene": (painted, paint._plain, scene(2, 1, 1, 2, 8, 8, 8)),
+    "few tokens": (tokens, few.plain, shaped(*[(2, 8, 1, 8)] * 3)),
+    "tokens": (
+        lambda *x: flash.attend(1.0, *x),
+        lambda *x: flash._plain(1.0, *x)[0],
+        [*shaped((2, 20, 3, 8), (2, 40, 3, 8), (2, 40, 3, 8)), WHO],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPERANDS)
+def test_operands_that_do_not_fit_one_another_are_refused_as_by_xla(name: str) -> None:
+    """And none is read beyond its end; where the formula has an answer, it is that."""
+
+    def outcome(f: Any, arrays: Any) -> Any:
+        try:
+            return jax.eval_shape(f, *arrays)
+        except (TypeError, ValueError) as error:
+            return str(error)
+
+    ours, plain, arrays = OPERANDS[name]
+    for i, x in enumerate(arrays):
+        for axis in range(x.ndim):
+            shape = (*x.shape[:axis], x.shape[axis] + 8, *x.shape[axis + 1 :])
+            other = [*arrays[:i], jax.ShapeDtypeStruct(shape, x.dtype), *arrays[i + 1 :]]
+            assert outcome(ours, other) == outcome(plain, other), (i, axis)
+
+
+def test_thin_products_refuse_what_lax_refuses() -> None:
+    dims = (((1,), (0,)), ((), ()))
+    for C in (8, 24):
+        x, w = shaped((LONG, 16), (C, 8))
+        with pytest.raises(TypeError, match="contracting dim"):
+            jax.eval_shape(lambda x, w: thin.dot_general(x, w, dims), x, w)
+
+
+@pytest.mark.parametrize("kind", [None, jnp.float32, jnp.bfloat16])
+def test_thin_products_have_the_type_that_is_asked_for(kind: Any) -> None:
+    x, w = shaped((LONG, 16), (16, 8))
+
+    def made(dot: Any, x: Any, w: Any) -> Any:
+        return dot(x, w, (((1,), (0,)), ((), ())), preferred_element_type=kind)
+
+    ours, lax = (functools.partial(made, dot) for dot in (thin.dot_general, jax.lax.dot_general))
+    assert jax.eval_shape(ours, x, w) == jax.eval_shape(lax, x, w)
+    assert is_taken(ours, x, w) == (kind != jnp.bfloat16)
 
 
 def test_machine_code_is_kept_and_what_is_damaged_is_made_again(

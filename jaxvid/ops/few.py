@@ -25,8 +25,10 @@ def fits(q_shape: tuple[int, ...], k_shape: tuple[int, ...]) -> bool:
 
 
 def attend(scale: float, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """softmax(scale Q Kᵀ) V, float32: q (B,L,K,A), k and v (B,S,K,A) of sizes that fit."""
-    return _attend(q * scale, k, v)
+    """softmax(scale Q Kᵀ) V, float32: q (B,L,K,A), k and v (B,S,K,A); else by XLA."""
+    same = k.shape == v.shape == (q.shape[0], k.shape[1], *q.shape[2:])
+    way = _attend if same and fits(q.shape, k.shape) else plain
+    return way(q * scale, k, v)
 
 
 def plain(q: Any, k: Any, v: Any) -> Any:

@@ -16,7 +16,9 @@ def attend(scale: float, q: jax.Array, k: jax.Array, v: jax.Array, who: jax.Arra
     ``who`` (B, 2 L + S), int32: the number of keys from the first on that each query may read, the
     segments of the queries and those of the keys; a query reads keys of its own segment.
     """
-    return _read(scale, q, k, v, who)[0]
+    (B, L, K, A), (S, G) = q.shape, k.shape[1:3]
+    fits = k.shape == v.shape == (B, S, G, A) and who.shape == (B, 2 * L + S) and K % G == 0
+    return (_read if fits else _plain)(scale, q, k, v, who)[0]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

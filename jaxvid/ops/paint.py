@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvid.ops.kernel import SLOPE, added, call, differentiable, possible
-from jaxvid.ops.layout import Parts, spread
+from jaxvid.ops.layout import PLACES, Parts, spread
 from jaxvid.ops.paint_kernels import Backward, Forward, parts
 
 
@@ -28,7 +28,11 @@ def paint(
     and the width are multiples of 8; it can be differentiated backwards as often as one likes.
     """
     arrays: tuple[Any, ...] = (*shapes, mask_NBTHW, ground_BHWF, *edge, *gate, value, look_NBF)
-    fits = all(n % 8 == 0 for n in (*value.shape, ground_BHWF.shape[2]))
+    (N, B, T, H, W), (D, F) = mask_NBTHW.shape, value.shape
+    still = [(D, D), (D,), (D, F), (F,), (D, F), (N, B, F)]
+    sizes = [(N, B, T, H, W, PLACES), (N, B, T, W, D), (N, B, T, H, D), (N, B, PLACES, D),
+             (N, B, T, H, W), (B, H, W, F), *still]  # fmt: skip
+    fits = not (D % 8 or F % 8 or W % 8) and [x.shape for x in arrays] == sizes
     way = _fused if fits and possible(*arrays) else _plain
     return way(*arrays)
 

@@ -20,8 +20,9 @@ def residual(
     differentiated backwards as often as one likes.
     """
     arrays = (x_NHWC, w1, b1, w2, b2, w3)
-    C, F = w1.shape
-    fits = C % 8 == 0 and F % 8 == 0 and F <= 64 and x_NHWC.shape[-2] % 8 == 0
+    (C, F), width = w1.shape, x_NHWC.shape[-2]
+    shapes = [(*x_NHWC.shape[:3], C), (C, F), (F,), (3, 3, F, F), (F,), (F, C)]
+    fits = not (C % 8 or F % 8 or width % 8) and F <= 64 and [x.shape for x in arrays] == shapes
     return _fused(*arrays) if fits and possible(*arrays) else plain(*arrays)
 
 

@@ -8,6 +8,7 @@ can lose (``python -m benchmarks.frame_synthesis --only ^dense``).
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -19,7 +20,14 @@ ROWS, LONG = 128, 1024  # rows of an item: of X W, and of Xᵀ G
 WIDE = 2**18  # numbers of W beyond which XLA is as fast
 
 
-def dot_general(x: jax.Array, w: jax.Array, dims: Any, *args: Any, **options: Any) -> jax.Array:
+def dot_general(
+    x: jax.Array,
+    w: jax.Array,
+    dims: Any,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+    **options: Any,
+) -> jax.Array:
     """``lax.dot_general``; x (..., C) times w (C, D) with machine code where it can be.
 
     That is float32, on a CPU with one device, with C, D and the rows of x multiples of 8 and W of
@@ -27,10 +35,12 @@ def dot_general(x: jax.Array, w: jax.Array, dims: Any, *args: Any, **options: An
     often as one likes.
     """
     plain = dims == (((x.ndim - 1,), (0,)), ((), ())) and w.ndim == 2 and w.size <= WIDE
-    rows = x.size // max(1, x.shape[-1])
+    rows, kind = x.size // max(1, x.shape[-1]), preferred_element_type
+    plain = plain and w.shape[0] == x.shape[-1] and (kind is None or kind == jnp.float32)
     fits = plain and rows >= 2 * LONG and not (rows % 8 or w.shape[0] % 8 or w.shape[1] % 8)
+    fits = fits and not any(options.values())
     if not fits or not possible(x, w):
-        return jax.lax.dot_general(x, w, dims, *args, **options)
+        return jax.lax.dot_general(x, w, dims, precision, kind, **options)
     return _times.bind(x.reshape(rows, -1), w).reshape(*x.shape[:-1], w.shape[1])
 
 
