@@ -13,6 +13,7 @@ import pytest
 from jaxvid.models.blocks import Dense, ResidualConv
 from jaxvid.models.conditions import SceneField
 from jaxvid.ops import few, flash, kernel, layout, machine, paint, residual, thin
+from jaxvid.ops.attention import attention
 
 RNG = np.random.default_rng(0)
 PRODUCTS = ("dot_general", "convolution")
@@ -254,6 +255,39 @@ def test_thin_products_have_the_type_that_is_asked_for(kind: Any) -> None:
     ours, lax = (functools.partial(made, dot) for dot in (thin.dot_general, jax.lax.dot_general))
     assert jax.eval_shape(ours, x, w) == jax.eval_shape(lax, x, w)
     assert is_taken(ours, x, w) == (kind != jnp.bfloat16)
+
+
+def test_several_devices_mean_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = normal(LONG, 8)
+    assert kernel.possible(x)
+    monkeypatch.setattr(jax, "device_count", lambda: 2)
+    assert not kernel.possible(x)
+
+
+SPREAD: dict[str, tuple[Any, Any]] = {
+    "block": (residual.residual, block(1, 4, 8, 16, 8)),
+    "thin": (thin.matmul, (normal(LONG, 8), normal(8, 8))),
+    "few tokens": (lambda q: attention(q, q, q), (normal(2, 8, 1, 8),)),
+    "tokens": (lambda q: attention(q, q, q), (normal(2, 40, 1, 8),)),
+}
+
+
+@pytest.mark.parametrize("case", SPREAD)
+def test_where_jax_follows_what_lies_where_xla_is_taken(case: str) -> None:
+    """In the checked parts of a mesh, and with axes that are part of an array's type."""
+    layer, arrays = SPREAD[case]
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("data",))
+    P = jax.sharding.PartitionSpec
+
+    def slopes(*arrays: Any) -> Any:
+        return jax.grad(lambda *x: layer(*x).sum(), tuple(range(len(arrays))))(*arrays)
+
+    parts = jax.shard_map(slopes, mesh=mesh, in_specs=P("data"), out_specs=P("data"))
+    assert is_taken(slopes, *arrays) and not is_taken(parts, *arrays)
+    mesh = jax.make_mesh((1,), ("data",), (jax.sharding.AxisType.Explicit,), devices=mesh.devices)
+    with jax.set_mesh(mesh):
+        x = jax.device_put(arrays[0], jax.sharding.NamedSharding(mesh, P("data")))
+        assert jax.eval_shape(layer, x, *arrays[1:]).sharding.spec[0] == "data"
 
 
 def test_machine_code_is_kept_and_what_is_damaged_is_made_again(

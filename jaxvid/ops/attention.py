@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxvid.ops import few, machine, tiled
+from jaxvid.ops import few, kernel, machine, tiled
 from jaxvid.ops import flash as flash_
 from jaxvid.ops.tiled import Limits, Plan, Plans
 from jaxvid.typing import UserError
@@ -68,9 +68,11 @@ def attention(
                     offset, length)  # fmt: skip
     extras = _checked(q_BLKA, k_BSKA, v_BSKA, extras)
     plain = not _refused_by_flash(q_BLKA, v_BSKA, extras)
+    followed = kernel.followed(*jax.tree.leaves((q_BLKA, k_BSKA, v_BSKA, extras)))
     name = implementation or best(
-        q_BLKA.shape, k_BSKA.shape, q_BLKA.dtype, plain=plain, bias=bias is not None
-    )
+        q_BLKA.shape, k_BSKA.shape, q_BLKA.dtype,
+        plain=plain, bias=bias is not None, followed=followed,
+    )  # fmt: skip
     if name not in IMPLEMENTATIONS:
         raise UserError(
             f"attention {name!r} is not known; use {', '.join(IMPLEMENTATIONS)} or None"
@@ -108,22 +110,23 @@ def best(
     *,
     plain: bool = True,
     bias: bool = False,
+    followed: bool = False,
     platform: str | None = None,
     devices: int | None = None,
 ) -> str:
     """The implementation that ``attention`` takes for these shapes if none is named.
 
     ``plain``: without bias, values as wide as keys, no mask but of keys (*#B,1,1,S). CPU with one
-    device (over several, a loop over examples would gather the batch): flash for 24 tokens and more
-    and for 8 or 16 (``few``) where it is plain; blocked for 128 and more; fused where the logits of
-    the whole call are few. GPU: cudnn for half precision without ``bias``. Elsewhere: chunked where
-    logits are too many to be kept. Else reference.
+    device (over several, a loop over examples would gather the batch), not ``kernel.followed``:
+    flash for 24 tokens and more and for 8 or 16 (``few``) where it is plain; blocked for 128 and
+    more; fused where the logits of the whole call are few. GPU: cudnn for half precision without
+    ``bias``. Elsewhere: chunked where logits are too many to be kept. Else reference.
     """
     platform = platform or jax.default_backend()
     devices = devices or jax.device_count()
     L, S = q_shape[-3], k_shape[-3]
     if platform == "cpu":
-        if devices > 1:
+        if devices > 1 or followed:
             return "reference"
         of_size = min(L, S) >= 24 or few.fits(q_shape, k_shape)
         if plain and of_size and not _no_flash(q_shape[-1]):

@@ -104,9 +104,17 @@ class Kernel:
 
 
 def possible(*arrays: jax.Array) -> bool:
-    """Whether machine code can take these: float32, on a CPU with one device."""
+    """Whether machine code can take these: float32, not ``followed``, on a CPU with one device."""
     ours = jax.default_backend() == "cpu" and jax.device_count() == 1 and not machine.refusal()
-    return ours and all(x.dtype == jnp.float32 for x in arrays)
+    return ours and all(x.dtype == jnp.float32 for x in arrays) and not followed(*arrays)
+
+
+def followed(*arrays: Any) -> bool:
+    """Whether JAX keeps account of what lies where on a mesh: in ``jax.shard_map`` that checks it,
+    and with explicit axes. Gradients by machine code would not have the types it expects."""
+    kinds = [jax.typeof(x) for x in arrays]
+    varying = (getattr(getattr(kind, "mat", None), "varying", ()) for kind in kinds)
+    return any(varying) or any(any(kind.sharding.spec) for kind in kinds)
 
 
 def call(
