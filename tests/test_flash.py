@@ -85,6 +85,20 @@ def test_what_is_not_a_number_is_seen_where_it_is_read() -> None:
     assert bad.nonzero()[0].tolist() == [3, *range(150, 200)]
 
 
+@pytest.mark.parametrize("tokens", [8, 40])
+@pytest.mark.parametrize("bits", [0x7FC00000, 0x7FC00001, 0xFFC001FF])
+def test_what_is_not_a_number_goes_where_the_formula_takes_it(bits: int, tokens: int) -> None:
+    """From each operand to output and gradients, whatever its bits are."""
+    *arrays, grad = (normal(1, tokens, 2, 8) for _ in range(4))
+    run = program(flash_of, {})
+    for x in arrays:
+        number, x[0, 5, 0, 3] = x[0, 5, 0, 3], np.array(bits, np.uint32).view(np.float32)
+        found, expected = run(*arrays, grad), oracle(*arrays, grad, {})
+        x[0, 5, 0, 3] = number
+        for name in ("out", "q", "k", "v"):
+            np.testing.assert_array_equal(np.isnan(found[name]), np.isnan(expected[name]), name)
+
+
 @pytest.mark.parametrize("tokens", [8, 16])
 def test_what_is_not_a_number_is_seen_among_few_tokens(tokens: int) -> None:
     q, k, v = (normal(3, tokens, 2, 16) for _ in range(3))

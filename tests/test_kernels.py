@@ -170,6 +170,29 @@ def test_what_is_no_number_is_seen() -> None:
     assert np.isnan(out[0, 3:6, 3:6]).all() and np.isfinite(out[0, :3]).all()
 
 
+PAYLOAD = np.array(0x7FC001FF, np.uint32).view(np.float32)  # no number, and bits beside
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_no_number_goes_where_the_formula_takes_it(case: str) -> None:
+    """From the middle of each operand to outputs and gradients, whatever its bits are."""
+    ours, plain, arrays = CASES[case]
+    grad = normal(*jax.eval_shape(plain, *arrays).shape)
+
+    def run(f: Any, *arrays: Any) -> Any:
+        out, pull = jax.vjp(f, *arrays)
+        return out, *pull(grad)
+
+    steps = [jax.jit(functools.partial(run, f)) for f in (ours, plain)]
+    for i, x in enumerate(arrays):
+        bad = np.array(x)
+        bad[tuple(n // 2 for n in x.shape)] = PAYLOAD
+        found, expected = (step(*arrays[:i], bad, *arrays[i + 1 :]) for step in steps)
+        assert np.isnan(expected[0]).any()
+        for j, (a, b) in enumerate(zip(found, expected, strict=True)):
+            np.testing.assert_array_equal(np.isnan(a), np.isnan(b), err_msg=f"{i} to {j}")
+
+
 def is_taken(f: Any, *arrays: Any) -> bool:
     program = str(jax.make_jaxpr(f)(*arrays))
     return "ffi_call" in program or "thin_" in program

@@ -191,7 +191,7 @@ class Forward(Tiles):
     def finish(self, r: Value, to: Value, line: Value) -> None:
         """Writes the output and the log-sum-exp of query r."""
         code, real = self.code, self.program.real
-        total = code.most(code.load(self.total, r), 1e-37)
+        total = code.most(1e-37, code.load(self.total, r))
         out = code.at(self.out, r * self.AP)
         code.each(self.A, lambda a: code.store(code.load(out, a) / total, self.to["out"], to + a))
         log2 = self.program.external("llvm.log2.f32", real, [real])

@@ -121,11 +121,12 @@ class Code:
         return Value(self, self.builder.sext(x.raw, ir.IntType(64)))
 
     def least(self, a: Any, b: Any) -> Value:
+        """The smaller; b where one is not a number."""
         a, b = self.same(a, b)
         return (a < b).where(a, b)
 
     def most(self, a: Any, b: Any) -> Value:
-        """The larger; b where a is not a number."""
+        """The larger; b where one is not a number."""
         a, b = self.same(a, b)
         return (b < a).where(a, b)
 
@@ -148,12 +149,13 @@ class Code:
         return self.call(self.program.external(name, self.program.real, [self.program.vector]), x)
 
     def exp2(self, x: Value) -> Value:
-        """2 to the power of a vector that is at most 127; relative error 2e-7, zero below -126.
+        """2 to the power of a vector that is at most 127; relative error 2e-7, zero up to -126.
 
-        The nearest whole number goes into the exponent, the rest through a polynomial.
+        The nearest whole number goes into the exponent, the rest through a polynomial. What is not
+        a number stays so: its bits, added to the exponent, could make it one.
         """
-        dark = x < -126.0
-        x = dark.where(-126.0, x)
+        bright = self.spread(-126.0) < x
+        x = self.most(-126.0, x)
         magic = 12582912.0  # 1.5 x 2^23: what is added to it is rounded to whole numbers
         high = x + magic
         rest = x - (high - magic)
@@ -164,7 +166,7 @@ class Code:
         power = Value(self, self.builder.bitcast(high.raw, bits)) << 23
         made = Value(self, self.builder.bitcast(y.raw, bits)) + power
         y = Value(self, self.builder.bitcast(made.raw, self.program.vector))
-        return dark.where(0.0, y)
+        return bright.where(y, x - x)
 
     # Memory: addresses, and places counted in floats
 

@@ -94,7 +94,7 @@ class Painter(Kernel):
         def some(t: Value, f: Value) -> None:
             place = t * F + f
             logit = code.vector(gates, place) + code.vector(self.to["bg"], f)
-            gate = code.spread(1.0) / (code.exp2(code.least(logit * -LOG2E, 126.0)) + 1.0)
+            gate = code.spread(1.0) / (code.exp2(code.least(126.0, logit * -LOG2E)) + 1.0)
             behind = code.vector(field, place)
             far = code.vector(values, place) + code.vector(look, f) - behind
             code.store(gate, gates, place)
