@@ -1,6 +1,8 @@
 """Laws of the machine code for layers: against the formula by XLA, to any order of derivative."""
 
 import functools
+import importlib.util
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from jaxvid.models.blocks import Dense, ResidualConv
 from jaxvid.models.conditions import SceneField
-from jaxvid.ops import few, flash, kernel, layout, machine, paint, residual, thin
+from jaxvid.ops import few, flash, kernel, layout, machine, machine_code, paint, residual, thin
 from jaxvid.ops.attention import attention
 
 RNG = np.random.default_rng(0)
@@ -311,6 +313,38 @@ def test_where_jax_follows_what_lies_where_xla_is_taken(case: str) -> None:
     with jax.set_mesh(mesh):
         x = jax.device_put(arrays[0], jax.sharding.NamedSharding(mesh, P("data")))
         assert jax.eval_shape(layer, x, *arrays[1:]).sharding.spec[0] == "data"
+
+
+@pytest.mark.parametrize(
+    "error, why",
+    [(ImportError(), "pip install llvmlite"), (OSError("libstdc++.so.6: no such file"), "stdc")],
+)
+def test_without_llvmlite_the_reason_is_said(
+    error: Exception, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is not installed, and where its library cannot be loaded."""
+
+    class Broken(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            raise error if name in ("binding", "ir") else AttributeError(name)
+
+    for name in ("llvmlite.binding", "llvmlite.ir"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "llvmlite", Broken("llvmlite"))
+    for module in (machine_code, machine):
+        spec = importlib.util.spec_from_file_location("fresh", module.__file__)
+        fresh = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(fresh)
+    assert why in fresh.refusal() and fresh.rounds()
+
+
+def test_windows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: Any) -> Any:
+        raise TypeError("LoadLibrary() argument 1 must be str, not None")
+
+    monkeypatch.setattr(machine, "os", types.SimpleNamespace(name="nt"))
+    monkeypatch.setattr(machine.ctypes, "CDLL", load)
+    assert "POSIX" in machine.refusal.__wrapped__()
 
 
 def test_machine_code_is_kept_and_what_is_damaged_is_made_again(

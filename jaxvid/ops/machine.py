@@ -20,10 +20,13 @@ import jax
 
 from jaxvid.ops.machine_code import Code, Value
 
+_BROKEN = "is not installed; pip install llvmlite"
 try:
     from llvmlite import binding, ir
 except ImportError:  # a platform without it; callers ask ``refusal`` first
     ir = None
+except OSError as error:
+    ir, _BROKEN = None, f"cannot be loaded: {error}"
 
 LINE = 16  # floats of a cache line
 
@@ -32,8 +35,9 @@ LINE = 16  # floats of a cache line
 def refusal() -> str | None:
     """Why nothing can be built here, or None."""
     if ir is None:
-        return "needs llvmlite, which is not installed; pip install llvmlite"
-    if ctypes.sizeof(ctypes.c_void_p) != 8 or not hasattr(ctypes.CDLL(None), "sched_yield"):
+        return f"needs llvmlite, which {_BROKEN}"
+    posix = os.name == "posix" and hasattr(ctypes.CDLL(None), "sched_yield")
+    if not posix or ctypes.sizeof(ctypes.c_void_p) != 8:
         return "needs a 64-bit POSIX system"
     return None
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 try:
     from llvmlite import ir
-except ImportError:  # a platform without it; see ``machine.refusal``
+except (ImportError, OSError):  # a platform without it; see ``machine.refusal``
     ir = None
 
 if TYPE_CHECKING:
