@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import platform
 import sys
 import types
 from collections.abc import Callable
@@ -313,6 +314,20 @@ def test_where_jax_follows_what_lies_where_xla_is_taken(case: str) -> None:
     with jax.set_mesh(mesh):
         x = jax.device_put(arrays[0], jax.sharding.NamedSharding(mesh, P("data")))
         assert jax.eval_shape(layer, x, *arrays[1:]).sharding.spec[0] == "data"
+
+
+def test_products_call_no_library_on_a_cpu_without_fused_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("all other CPUs have them")
+    monkeypatch.setattr(machine, "wide", lambda: False)
+    target = machine.binding.Target.from_triple(machine._target().triple)
+    old = functools.partial(target.create_target_machine, cpu="x86-64", opt=2, jit=True)
+    monkeypatch.setattr(machine, "_target", old)
+    program = machine.Program("old", 8)
+    thin.Times(program, 8, 8).write()
+    assert b"fmaf" not in program.compiled()
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,8 @@ class Code:
         return (b < a).where(a, b)
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
-        name = f"llvm.fma.v{self.lanes}f32"
+        """a b + c, as one instruction where the CPU has it; else the product is rounded too."""
+        name = f"llvm.fmuladd.v{self.lanes}f32"
         vector = self.program.vector
         return self.call(self.program.external(name, vector, [vector] * 3), a, b, c)
 
