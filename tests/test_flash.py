@@ -99,6 +99,13 @@ def test_what_is_not_a_number_goes_where_the_formula_takes_it(bits: int, tokens:
             np.testing.assert_array_equal(np.isnan(found[name]), np.isnan(expected[name]), name)
 
 
+def test_a_scale_in_double_precision_does_not_widen_the_queries() -> None:
+    q, k, v = (jnp.asarray(normal(3, 8, 2, 16)) for _ in range(3))
+    with jax.enable_x64(True):
+        out = way(q, k, v, scale=np.float64(0.3))
+    np.testing.assert_allclose(out, way(q, k, v, scale=0.3), atol=1e-6)
+
+
 @pytest.mark.parametrize("tokens", [8, 16])
 def test_what_is_not_a_number_is_seen_among_few_tokens(tokens: int) -> None:
     q, k, v = (normal(3, tokens, 2, 16) for _ in range(3))

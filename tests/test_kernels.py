@@ -316,6 +316,15 @@ def test_where_jax_follows_what_lies_where_xla_is_taken(case: str) -> None:
         assert jax.eval_shape(layer, x, *arrays[1:]).sharding.spec[0] == "data"
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_keep_their_type_beside_double_precision(case: str) -> None:
+    ours, plain, arrays = CASES[case]
+    grad = normal(*jax.eval_shape(plain, *arrays).shape)
+    with jax.enable_x64(True):
+        made = jax.jit(lambda *x: jax.vjp(ours, *x)[1](grad)).lower(*arrays).out_info
+    assert {x.dtype for x in made} == {np.dtype("float32")}
+
+
 def test_products_call_no_library_on_a_cpu_without_fused_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

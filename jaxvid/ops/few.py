@@ -28,7 +28,7 @@ def attend(scale: float, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
     """softmax(scale Q Kᵀ) V, float32: q (B,L,K,A), k and v (B,S,K,A); else by XLA."""
     same = k.shape == v.shape == (q.shape[0], k.shape[1], *q.shape[2:])
     way = _attend if same and fits(q.shape, k.shape) else plain
-    return way(q * scale, k, v)
+    return way(q * jnp.float32(scale), k, v)
 
 
 def plain(q: Any, k: Any, v: Any) -> Any:

@@ -135,7 +135,7 @@ def call(
 def added(x_BIP: jax.Array) -> jax.Array:
     """The sum over I, as a product: XLA's CPU compiler makes a sum over other axes than the last
     20 times as slow."""
-    return jnp.einsum("i,bip->bp", jnp.ones(x_BIP.shape[1]), x_BIP)
+    return jnp.einsum("i,bip->bp", jnp.ones(x_BIP.shape[1], x_BIP.dtype), x_BIP)
 
 
 def differentiable(
