@@ -153,6 +153,17 @@ def test_heads_of_any_size_and_half_precision(way: str, features: int) -> None:
         )
 
 
+@pytest.mark.parametrize("way", ["blocked", "loops", "batched"])
+def test_the_gradient_of_a_bias_in_half_precision_is_rounded_once(way: str) -> None:
+    """It is a sum over 256 heads and examples, far from what half precision can add up."""
+    arrays = [jnp.asarray(normal(64, 8, 4, 8)) for _ in range(4)]
+    bias = jnp.asarray(normal(1, 1, 8, 8), jnp.bfloat16)
+    found = program(WAYS[way], {"bias": bias})(*arrays)["bias"]
+    expected = oracle(*arrays, {"bias": np.float64(bias)})["bias"]
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.float64(found), expected, rtol=2**-8, atol=1e-4)
+
+
 def test_a_long_sequence_in_memory_that_grows_with_its_length() -> None:
     def step(q: Any, k: Any, v: Any, grad: Any) -> Any:
         out, pull = jax.vjp(functools.partial(attention, causal=True, implementation="chunked"),

@@ -102,9 +102,9 @@ def _backward(plans: Plans, kept: Any, grad: Any) -> Any:
 
     shapes = [(x.shape, x.dtype) for x in (q, k, v)]
     if bias is not None:
-        shapes.append((bias.shape, bias.dtype))
+        shapes.append((bias.shape, jnp.promote_types(bias.dtype, jnp.float32)))
     grads = _each_head(plan, one, (q, k, v, bias, limits), (grad, lse, inner_BKL), shapes)
-    return *grads, *((None,) if bias is None else ()), None
+    return *grads[:3], None if bias is None else grads[3].astype(bias.dtype), None
 
 
 attend.defvjp(_forward, _backward)
