@@ -153,6 +153,17 @@ def test_heads_of_any_size_and_half_precision(way: str, features: int) -> None:
         )
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_the_output_is_of_the_type_of_the_queries(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(module.IMPLEMENTATIONS, way, WAYS[way])
+    read = functools.partial(attention, implementation=way)
+    for own, other in ((jnp.bfloat16, jnp.float32), (jnp.float32, jnp.bfloat16)):
+        k, v = (jnp.asarray(x, other) for x in (K, V))
+        assert jax.eval_shape(read, jnp.asarray(Q, own), k, v).dtype == own
+
+
 @pytest.mark.parametrize("way", ["blocked", "loops", "batched"])
 def test_the_gradient_of_a_bias_in_half_precision_is_rounded_once(way: str) -> None:
     """It is a sum over 256 heads and examples, far from what half precision can add up."""

@@ -62,7 +62,8 @@ def attention(
 
     Keys and values may have G < K heads, where G divides K: each serves K/G heads of queries
     (Ainslie et al., 2023). ``implementation`` is one of ``IMPLEMENTATIONS``, or None: ``best``.
-    Raises UserError where a named one cannot do what is asked, or shapes do not fit.
+    The output is of q's dtype. What ``best`` takes may have no forward mode (jvp): for that, name
+    "reference". Raises UserError where a named one cannot do what is asked, or shapes do not fit.
     """
     extras = Extras(mask, bias, causal, segments, key_segments, _scale(scale, q_BLKA),
                     offset, length)  # fmt: skip
@@ -77,7 +78,7 @@ def attention(
         raise UserError(
             f"attention {name!r} is not known; use {', '.join(IMPLEMENTATIONS)} or None"
         )
-    return IMPLEMENTATIONS[name](q_BLKA, k_BSKA, v_BSKA, extras)
+    return IMPLEMENTATIONS[name](q_BLKA, k_BSKA, v_BSKA, extras).astype(q_BLKA.dtype)
 
 
 def attention_weights(
