@@ -358,6 +358,11 @@ def test_bad_input_is_refused_with_the_fix() -> None:
         ("give both", q, q, {"key_segments": jnp.zeros((1, 3), jnp.int32)}),
         ("key_segments too", q[:, :2], q[:, :2], {"segments": jnp.zeros((1, 3), jnp.int32)}),
         ("use reference", q, q, {"implementation": "flush"}),
+        *(
+            (r"try mask\[None\]", q, q, {"implementation": name, "mask": jnp.ones((3, 3), bool)})
+            for name in module.IMPLEMENTATIONS
+        ),
+        (r"try bias\[None\]", q, q, {"bias": jnp.ones((3, 3))}),
         ("takes no bias", q, q, {"implementation": "flash", "bias": jnp.ones((1, 1, 3, 3))}),
         ("takes no mask", q, q, {"implementation": "flash", "mask": jnp.ones((1, 1, 3, 3), bool)}),
         ("needs an NVIDIA GPU, and this program runs on cpu", q, q, {"implementation": "cudnn"}),

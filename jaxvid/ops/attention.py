@@ -29,7 +29,7 @@ class Extras(NamedTuple):
     causal: bool
     segments: Any
     key_segments: Any
-    scale: float
+    scale: Any
     offset: Any
     length: Any
 
@@ -65,8 +65,7 @@ def attention(
     The output is of q's dtype. What ``best`` takes may have no forward mode (jvp): for that, name
     "reference". Raises UserError where a named one cannot do what is asked, or shapes do not fit.
     """
-    extras = Extras(mask, bias, causal, segments, key_segments, _scale(scale, q_BLKA),
-                    offset, length)  # fmt: skip
+    extras = Extras(mask, bias, causal, segments, key_segments, scale, offset, length)
     extras = _checked(q_BLKA, k_BSKA, v_BSKA, extras)
     plain = not _refused_by_flash(q_BLKA, v_BSKA, extras)
     followed = kernel.followed(*jax.tree.leaves((q_BLKA, k_BSKA, v_BSKA, extras)))
@@ -91,13 +90,8 @@ def attention_weights(
     extras = Extras(*(options.pop(name, default) for name, default in _DEFAULTS.items()))
     if options:
         raise UserError(f"attention_weights does not take {', '.join(options)}")
-    extras = extras._replace(scale=_scale(extras.scale, q_BLKA))
     extras = _checked(q_BLKA, k_BSKA, k_BSKA, extras)
     return _weights(q_BLKA, _repeated(k_BSKA, q_BLKA), extras)
-
-
-def _scale(scale: float | None, q_BLKA: Array) -> float:
-    return q_BLKA.shape[-1] ** -0.5 if scale is None else scale
 
 
 _DEFAULTS = dict(mask=None, bias=None, causal=False, segments=None, key_segments=None, scale=None,
@@ -381,7 +375,7 @@ def _repeated(x_BSGA: Array, q_BLKA: Array) -> Array:
 
 
 def _checked(q: Array, k: Array, v: Array, extras: Extras) -> Extras:
-    """Raises UserError with the fix where shapes do not fit; fills in the segments of keys."""
+    """Raises UserError with the fix where shapes do not fit; fills in scale and keys' segments."""
     K, A = q.shape[-2:]
     G = k.shape[-2]
     if k.shape[:-1] != v.shape[:-1] or q.shape[:-3] != k.shape[:-3] or A != k.shape[-1]:
@@ -391,6 +385,11 @@ def _checked(q: Array, k: Array, v: Array, extras: Extras) -> Extras:
     if K % G:
         fits = max(d for d in range(1, K + 1) if K % d == 0 and d <= G)
         raise UserError(f"{G} heads of keys do not divide {K} of queries; try {fits}")
+    for name, x in (("mask", extras.mask), ("bias", extras.bias)):
+        if x is not None and x.ndim < 3:
+            raise UserError(f"{name} {x.shape} must be (*#B,#K,#L,#S); try {name}[None]")
+    if extras.scale is None:
+        extras = extras._replace(scale=A**-0.5)
     if extras.segments is None and extras.key_segments is not None:
         raise UserError("key_segments were given without segments; give both")
     if extras.segments is not None and extras.key_segments is None:
