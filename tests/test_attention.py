@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -235,6 +236,15 @@ def test_single_steps_with_a_cache_equal_the_whole_pass() -> None:
     for i in range(6):
         out, cache = step(cache, *(x[:, i : i + 1] for x in (q, k, v)), jnp.int32(i))
         np.testing.assert_allclose(out[:, 0], whole[:, i], atol=1e-5)
+
+
+def test_a_place_in_a_cache_is_one_for_all_examples() -> None:
+    at, x = jnp.array([0, 1]), jnp.zeros((2, 1, 3, 1, 8))
+    cache = space_time.empty_cache(2, 4, 3, 1, 8)
+    with pytest.raises(jaxtyping.TypeCheckError):
+        module.extend(cache, x[:, 0], x[:, 0], at)
+    with pytest.raises(jaxtyping.TypeCheckError):
+        space_time.frame_causal(x, x, x, cache=cache, at=at)
 
 
 def test_frame_by_frame_with_a_cache_equals_the_whole_clip() -> None:

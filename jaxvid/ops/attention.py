@@ -18,7 +18,8 @@ from jaxvid.ops import flash as flash_
 from jaxvid.ops.tiled import Limits, Plan, Plans
 from jaxvid.typing import UserError
 
-Offset = int | Int[Array, ""] | Int[Array, "*#B"]
+Place = int | Int[Array, ""]
+Offset = Place | Int[Array, "*#B"]  # one for all examples, or one an example
 
 
 class Extras(NamedTuple):
@@ -138,7 +139,7 @@ def extend(
     cache: tuple[Float[Array, "B S K A"], Float[Array, "B S K A2"]],
     k_BLKA: Float[Array, "B L K A"],
     v_BLKA: Float[Array, "B L K A2"],
-    at: Offset,
+    at: Place,
 ) -> tuple[Float[Array, "B S K A"], Float[Array, "B S K A2"]]:
     """The cache with keys and values of L more tokens from place ``at`` on (at most S - L)."""
     put = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=at, axis=1)

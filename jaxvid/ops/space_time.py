@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxvid.ops.attention import Offset, attention, extend
+from jaxvid.ops.attention import Place, attention, extend
 
 Cache = tuple[Float[Array, "B S K A"], Float[Array, "B S K A"]]
 
@@ -47,7 +47,7 @@ def frame_causal(
     v_BTPKA: Float[Array, "B T P K A"],
     *,
     cache: Cache | None = None,
-    at: Offset = 0,
+    at: Place = 0,
     implementation: str | None = None,
 ) -> tuple[Float[Array, "B T P K A"], Cache]:
     """Each patch reads all patches of its own frame and of earlier ones. Also returns the cache.
