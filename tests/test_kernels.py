@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import platform
+import shutil
 import sys
 import types
 from collections.abc import Callable
@@ -391,3 +392,31 @@ def test_machine_code_is_kept_and_what_is_damaged_is_made_again(
     assert len(made) == 4
     machine.jax.config.jax_compilation_cache_dir = None
     assert machine._kept("x", make) == b"code" and len(made) == 5
+
+
+def test_what_is_kept_is_of_this_cpu_and_this_source(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, binding = machine._version.__wrapped__, machine.binding
+    wide, no_features = machine.wide(), type(machine.binding.get_host_cpu_features())()
+    found = [version()]
+    source = shutil.copytree(machine.pathlib.Path(machine.__file__).parent, tmp_path / "ops")
+    monkeypatch.setattr(machine, "__file__", str(source / "machine.py"))
+    assert version() == found[0]
+    with open(source / "machine_code.py", "a") as file:
+        file.write("# another program")
+    found.append(version())
+    for owner, name, value in (
+        (binding, "get_host_cpu_name", lambda: "another"),
+        (binding, "get_host_cpu_features", lambda: no_features),
+        (machine, "wide", lambda: not wide),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, value)
+            found.append(version())
+    assert len(set(found)) == 5
+    monkeypatch.setattr(machine.jax, "config", types.SimpleNamespace())
+    machine.jax.config.jax_compilation_cache_dir = str(tmp_path)
+    for name in found:
+        monkeypatch.setattr(machine, "_version", lambda name=name: name)
+        assert machine._kept("x", name.encode) == name.encode()
