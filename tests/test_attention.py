@@ -369,10 +369,12 @@ def test_bad_input_is_refused_with_the_fix() -> None:
         ("key_segments too", q[:, :2], q[:, :2], {"segments": jnp.zeros((1, 3), jnp.int32)}),
         ("use reference", q, q, {"implementation": "flush"}),
         *(
-            (r"try mask\[None\]", q, q, {"implementation": name, "mask": jnp.ones((3, 3), bool)})
+            (r"mask .* must be \(\*#B", q, q, {"implementation": name, "mask": mask})
             for name in module.IMPLEMENTATIONS
+            for mask in (jnp.ones((3, 3), bool), jnp.ones((1, 1, 3, 5), bool))
         ),
-        (r"try bias\[None\]", q, q, {"bias": jnp.ones((3, 3))}),
+        (r"bias .* must be \(\*#B,#K,#L,#S\): 4 heads, 3", q, q, {"bias": jnp.ones((3, 3))}),
+        (r"bias .* must be", q, q, {"bias": jnp.ones((1, 3, 3, 3))}),
         ("takes no bias", q, q, {"implementation": "flash", "bias": jnp.ones((1, 1, 3, 3))}),
         ("takes no mask", q, q, {"implementation": "flash", "mask": jnp.ones((1, 1, 3, 3), bool)}),
         ("needs an NVIDIA GPU, and this program runs on cpu", q, q, {"implementation": "cudnn"}),

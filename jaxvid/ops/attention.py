@@ -377,8 +377,7 @@ def _repeated(x_BSGA: Array, q_BLKA: Array) -> Array:
 
 def _checked(q: Array, k: Array, v: Array, extras: Extras) -> Extras:
     """Raises UserError with the fix where shapes do not fit; fills in scale and keys' segments."""
-    K, A = q.shape[-2:]
-    G = k.shape[-2]
+    (L, K, A), (S, G) = q.shape[-3:], k.shape[-3:-1]
     if k.shape[:-1] != v.shape[:-1] or q.shape[:-3] != k.shape[:-3] or A != k.shape[-1]:
         raise UserError(
             f"q {q.shape}, k {k.shape}, v {v.shape} must be (*B,L,K,A), (*B,S,G,A), (*B,S,G,A2)"
@@ -387,14 +386,15 @@ def _checked(q: Array, k: Array, v: Array, extras: Extras) -> Extras:
         fits = max(d for d in range(1, K + 1) if K % d == 0 and d <= G)
         raise UserError(f"{G} heads of keys do not divide {K} of queries; try {fits}")
     for name, x in (("mask", extras.mask), ("bias", extras.bias)):
-        if x is not None and x.ndim < 3:
-            raise UserError(f"{name} {x.shape} must be (*#B,#K,#L,#S); try {name}[None]")
+        shape = (1, 1, 1) if x is None else x.shape
+        if not all(n in (1, m) for n, m in zip((0, 0, *shape)[-3:], (K, L, S), strict=True)):
+            raise UserError(f"{name} {shape} must be (*#B,#K,#L,#S): {K} heads, {L} and {S} tokens")
     if extras.scale is None:
         extras = extras._replace(scale=A**-0.5)
     if extras.segments is None and extras.key_segments is not None:
         raise UserError("key_segments were given without segments; give both")
     if extras.segments is not None and extras.key_segments is None:
-        if q.shape[-3] != k.shape[-3]:
+        if L != S:
             raise UserError("segments of queries are not those of keys; give key_segments too")
         extras = extras._replace(key_segments=extras.segments)
     return extras
