@@ -24,7 +24,7 @@ from jaxvid.data.batch import collate
 from jaxvid.data.pieces import Draw
 from jaxvid.data.source import Example
 from jaxvid.data.stories import word
-from jaxvid.data.transforms import fit
+from jaxvid.data.transforms import check_picture, fit
 from jaxvid.film import Canvas, fill
 from jaxvid.io.weights import write_weights
 from jaxvid.observe import observe
@@ -146,6 +146,8 @@ class Pipeline:
             raise UserError("a script says how many frames its shots have; set frames there")
         places = [(i, j) for i, scene in enumerate(script.scenes) for j in range(len(scene.shots))]
         behind = [self._backdrop(script, *at, folder) for at in places]  # before any is filmed
+        if image is not None and behind[0] is not None:
+            raise UserError("a first frame shows its own background; name one in scenes[0]")
         shots = [
             self._shot(script, *at, image if at == places[0] else None, ask, backdrop)
             for at, backdrop in zip(places, behind, strict=True)
@@ -287,7 +289,7 @@ class Pipeline:
         side = self.data.resolution
         video, known = np.zeros((frames, side, side, 3), np.uint8), np.zeros((frames, side, side))
         if image is not None:
-            video[0], known[0] = fit(image[None], side)[0], 1
+            video[0], known[0] = fit(check_picture(image)[None], side)[0], 1
         times = np.arange(frames, dtype=np.float32) / np.float32(self.data.fps)
         return Canvas(video, known > 0, times)
 
@@ -324,7 +326,8 @@ class Pipeline:
         takes."""
         if script is not None:
             T = len(canvas.video)
-            times = np.arange(T, dtype=np.float32) / np.float32(script.fps)
+            rate = max(script.fps, self.data.fps / 4)  # beyond, times are none that were trained on
+            times = np.arange(T, dtype=np.float32) / np.float32(rate)
             canvas = dataclasses.replace(canvas, times=times)
         example = Example(canvas.video, caption, self.data.fps, script, label=ask.label)
         conditions = collate([example], [ask.seed], text_length=self.data.text_length)

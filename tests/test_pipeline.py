@@ -148,7 +148,9 @@ def told(*narrations: str) -> pipeline.Clip:
     return pipeline.Clip(video, 8.0, None, film(Scene("dark_grid", shots)))
 
 
-def test_narrations_go_beside_the_video_or_into_it(tmp_path: pathlib.Path) -> None:
+def test_narrations_go_beside_the_video_or_into_it(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
     clip = told("A star.", "", "It shines. 星")
     path = clip.save(tmp_path / "a.webp")
     assert (tmp_path / "a.srt").read_text(encoding="utf-8") == (
@@ -162,7 +164,32 @@ def test_narrations_go_beside_the_video_or_into_it(tmp_path: pathlib.Path) -> No
     drawn_T = (burnt != 128).any((1, 2, 3))
     np.testing.assert_array_equal(drawn_T, [True] * 8 + [False] * 8)
     told("", "").save(tmp_path / "c.webp")
-    assert not (tmp_path / "c.srt").exists()
+    assert not (tmp_path / "c.srt").exists() and not capsys.readouterr().out
+    told("", "").save(path)
+    assert "a.srt is not of this film" in capsys.readouterr().out and (tmp_path / "a.srt").exists()
+    with pytest.raises(UserError, match="320000 pixels a side are too many"):
+        told("A star.").save(tmp_path / "d.webp", scale=10_000, burn=True)
+
+
+@pytest.mark.parametrize(
+    "picture", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8), np.ones((5, 5, 3))]
+)
+def test_bad_pictures_are_refused(pipe: pipeline.Pipeline, picture: np.ndarray) -> None:
+    with pytest.raises(UserError, match="must be uint8 .H, W, 3., 0 to 255"):
+        pipe.generate(script=ALONE, image=picture)
+
+
+def test_a_first_frame_stands_before_its_own_background(pipe: pipeline.Pipeline) -> None:
+    script = film(Scene(Fill(SKY), (Shot(T, (STAR,)),)))
+    with pytest.raises(UserError, match="shows its own background"):
+        pipe.generate(script=script, image=np.zeros((32, 32, 3), np.uint8))
+
+
+def test_slow_scripts_are_made_at_times_that_were_trained(pipe: pipeline.Pipeline) -> None:
+    slow, slower = (dataclasses.replace(ALONE, fps=fps) for fps in (2.0, 0.1))
+    films = [pipe.generate(script=script) for script in (slow, slower)]
+    np.testing.assert_array_equal(films[0].video, films[1].video)
+    assert films[1].fps == 0.1
 
 
 def test_bad_prompts_are_refused(pipe: pipeline.Pipeline) -> None:

@@ -11,6 +11,7 @@ from jaxvid.data.stories import story
 from jaxvid.lint import lint
 from jaxvid.metrics import outlines
 from jaxvid.script import from_json
+from jaxvid.typing import UserError
 
 COUNT = 100
 
@@ -91,6 +92,15 @@ def test_what_a_picture_shows(writer):
         for truth, found in pairs
     ]
     assert np.mean(missed) <= 0.35
+
+
+def test_shots_that_a_picture_would_hide_are_said(writer):
+    text = "a red circle moves right. Cut to a blue star that bounces on a dark grid"
+    picture = story(1001, "heldout", 0, noise="none", picture=True).picture
+    assert len(writer.write(text).outline.takes) == 2
+    with pytest.raises(UserError, match="tells of 2 shots, and beside a picture it is read as one"):
+        writer.write(text, image=picture)
+    assert len(writer.write("it moves to the left", image=picture).outline.takes) == 1
 
 
 def test_words_are_pointed_at(writer):

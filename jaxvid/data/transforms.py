@@ -8,6 +8,8 @@ import functools
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from jaxvid.typing import UserError
+
 Frames = UInt8[np.ndarray, "T H W 3"]
 Output = UInt8[np.ndarray, "T2 H2 W2 3"]
 
@@ -46,6 +48,15 @@ def centre_square(video_THWC: Frames) -> Output:
 def fit(video_THWC: Frames, resolution: int) -> Output:
     """Centre crop to a square, then resize to ``resolution`` pixels a side."""
     return resize(centre_square(video_THWC), resolution, resolution)
+
+
+def check_picture(image: np.ndarray) -> np.ndarray:
+    """The picture, if it is one: (H,W,3) uint8. Raises UserError for anything else."""
+    shape = np.shape(image)
+    if getattr(image, "dtype", None) != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        kind = getattr(image, "dtype", type(image).__name__)
+        raise UserError(f"the picture is {kind} {shape}; it must be uint8 (H, W, 3), 0 to 255")
+    return image
 
 
 def windows(length: int, frames: int) -> int:
