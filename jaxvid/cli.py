@@ -189,7 +189,9 @@ def _check_film(story: Any, options: Generate, side: int) -> None:
     from jaxvid.io.media import check_video
     from jaxvid.video import subtitles
 
-    check_video(options.out, fps=story.fps)
+    check_video(options.out, fps=story.fps, scale=options.scale, side=side)
+    if options.script and story.size != (side, side):
+        print(f"{options.script}: filmed at {side} x {side} pixels, as trained", file=sys.stderr)
     if options.burn:
         side *= options.scale or max(1, WATCHABLE // side)
         subtitles.check(story, (side, side))
@@ -219,7 +221,8 @@ def _edit(options: Edit) -> None:
     ask |= {"guidance": options.guidance, "seed": options.seed}
     rate = None if chosen == ["interpolate"] else pipe.data.fps
     video, fps = read_video(options.video, resolution=side, fps=rate)
-    check_video(options.out, fps=fps * (options.interpolate or 1))
+    made = fps * max(options.interpolate or 1, 1)
+    check_video(options.out, fps=made, scale=options.scale, side=side)
     if options.extend is not None:
         clip = pipe.extend(video, options.extend, **ask)
     elif options.interpolate is not None:
@@ -255,6 +258,8 @@ def _script(options: Script) -> None:
 
     if options.schema:
         print(json.dumps(schema(), indent=2))
+    elif options.preview is not None and options.prompt is not None:
+        raise UserError("--preview draws a script that is there; leave out the prompt")
     elif options.preview is not None:
         script = options.preview
         _preview(script, options.out or script.parent / f"{script.stem}.gif")
@@ -285,19 +290,19 @@ def _tell_doubts(draft: Any) -> None:
     """On stderr: what is printed is the script."""
     from jaxvid.screenwriter import unsure
 
-    told = unsure(draft)
-    if told:
+    if told := unsure(draft):
         print(told, file=sys.stderr)
 
 
 def _preview(path: pathlib.Path, out: pathlib.Path) -> None:
-    from jaxvid.animatic import animatic
+    from jaxvid.animatic import MAX_PIXELS, animatic
     from jaxvid.clip import WATCHABLE
-    from jaxvid.io.media import write_video
+    from jaxvid.io.media import check_video, write_video
 
     script = _read_script(path)
     H, W = script.size
-    factor = max(1, WATCHABLE // H)
+    factor = max(1, min(WATCHABLE // max(H, W), int((MAX_PIXELS / (script.frames * H * W)) ** 0.5)))
+    check_video(out, fps=script.fps, scale=factor, side=max(H, W))
     video = animatic(script, folder=path.parent, size=(H * factor, W * factor))
     write_video(out, video, fps=script.fps)
     print(f"{out}: {len(video)} frames at {script.fps:g} frames a second")

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text, check_video, write_video
 from jaxvid.script import Script
 from jaxvid.video import subtitles
@@ -31,12 +32,16 @@ class Clip:
         """
         if scale is None:
             scale = max(1, WATCHABLE // self.video.shape[1])
-        path, video = check_video(path, fps=self.fps, scale=scale), self.video
+        side, video = max(self.video.shape[1:3]), self.video
+        path = check_video(path, fps=self.fps, scale=scale, side=side)
         cues = subtitles.srt(self.script) if self.script is not None else ""
         if burn and cues and self.script is not None:
             video = np.repeat(np.repeat(video, scale, axis=1), scale, axis=2)
             video, scale = subtitles.burn(video, self.script), 1
         write_video(path, video, fps=self.fps, scale=scale)
+        beside = path.with_suffix(".srt")
         if cues and not burn:
-            atomic_write_text(path.with_suffix(".srt"), cues)
+            atomic_write_text(beside, cues)
+        elif beside.exists():  # it may be anybody's
+            say(f"{beside} is not of this film, and players show it; remove it")
         return path

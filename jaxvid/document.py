@@ -99,7 +99,7 @@ def read_file(path: pathlib.Path) -> str:
             data = file.read(MAX_BYTES + 1)  # a device has no end
         if len(data) > MAX_BYTES:
             raise UserError(f"is too long; it may have at most {MAX_BYTES:,} bytes")
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")  # some editors put a mark in front
     except UnicodeDecodeError:
         raise UserError("is not UTF-8 text; save it as UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a null in its name
@@ -260,7 +260,7 @@ def _other(field: _Field, value: Any) -> Any:
 
 def dump(value: Any) -> Any:
     """The dataclass as JSON values, without what is at its default; ``load`` undoes it."""
-    if isinstance(value, tuple):
+    if isinstance(value, list | tuple):
         return [dump(item) for item in value]
     if not dataclasses.is_dataclass(value):
         return value

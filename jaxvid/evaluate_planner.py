@@ -17,7 +17,7 @@ import numpy as np
 from jaxvid.data.pieces import LANGUAGES
 from jaxvid.data.stories import Story, story
 from jaxvid.io.log import say
-from jaxvid.io.media import atomic_write_text
+from jaxvid.io.media import atomic_write_text, check_writable
 from jaxvid.lint import lint
 from jaxvid.metrics import outlines
 from jaxvid.outline import roles, stated
@@ -35,9 +35,11 @@ def evaluate_planner(run: pathlib.Path | None, *, prompts: int = 2000) -> dict[s
     """Scores the planner of ``run`` (None: the one that comes with jaxvid).
 
     ``prompts`` a language, half as many with slips or two languages, with pictures and as twins.
-    Writes ``run/planner/evaluation.json`` where there is a run; returns what it wrote.
+    Writes ``run/planner/evaluation.json`` where there is a run, beside the weights where it is a
+    file of them; returns what it wrote.
     """
     began = time.monotonic()
+    target = None if run is None else check_writable(_target(pathlib.Path(run)))
     writer = load(run, batch=BATCH)
     ask = functools.partial(_stories, length=writer.length)
     result: dict[str, Any] = {}
@@ -61,11 +63,15 @@ def evaluate_planner(run: pathlib.Path | None, *, prompts: int = 2000) -> dict[s
     result["milliseconds"] = _latency(run)
     result["seconds"] = round(time.monotonic() - began, 1)
     _tell(result)
-    if run is not None:
-        atomic_write_text(
-            pathlib.Path(run) / "planner" / "evaluation.json", json.dumps(result, indent=1) + "\n"
-        )
+    if target is not None:
+        atomic_write_text(target, json.dumps(result, indent=1) + "\n")
     return result
+
+
+def _target(run: pathlib.Path) -> pathlib.Path:
+    if run.suffix == ".safetensors":
+        return run.with_suffix(".evaluation.json")
+    return (run / "planner" if (run / "planner").is_dir() else run) / "evaluation.json"
 
 
 def _stories(count: int, **options: Any) -> list[Story]:

@@ -61,11 +61,14 @@ def _unused(script: Script) -> Iterator[Finding]:
     for i, entity in enumerate(script.entities):
         if entity.id not in shown:
             yield Finding(f"entities[{i}]", "no shot shows it", "give it an actor or remove it")
+        if entity.ref:
+            problem = "films show its kind and colour, not the picture"
+            yield Finding(f"entities[{i}].ref", problem, "leave it out, or keep it for others")
 
 
 def _actor(actor: Actor, frames: int, at: str) -> Iterator[Finding]:
-    u_T = np.linspace(0, 1, frames)
-    if not ((actor.enter <= u_T) & ((u_T < actor.exit) | (actor.exit == 1))).any():
+    u = np.linspace(0, 1, frames) + 1e-9  # as tracks has it
+    if not ((actor.enter <= u) & ((u < actor.exit) | (actor.exit == 1))).any():
         yield Finding(at, f"none of the {frames} frames shows it", "let it exit later")
     box_T4 = path(actor, _U)
     centre_T2, reach_T2 = box_T4[:, :2], box_T4[:, 2:] / 2

@@ -103,6 +103,7 @@ def _follow(ways: list[_Way], plan: Script, known: int, frames: int) -> None:
             way.boxes_T4[known:, 2:] = here_4[2:] * boxes_T4[1:, 2:] / start_4[2:]
             if not shown_T[-1]:  # it leaves
                 way.last = known + int(np.flatnonzero(shown_T).max(initial=0))
+    ways[:] = [way for way in ways if way.last > way.first]  # who leaves at once never came
 
 
 def _actor(entity: str, way: _Way) -> Actor:
@@ -115,5 +116,6 @@ def _actor(entity: str, way: _Way) -> Actor:
     if last <= first:
         return Actor(entity, "still", tuple(boxes[first]), tuple(boxes[first]))
     keys = tuple(Key((t - first) / (last - first), tuple(boxes[t])) for t in range(first, last + 1))
-    enter, leave = first / (T - 1), 1.0 if way.last >= T else last / (T - 1)
+    enter = first / (T - 1)
+    leave = 1.0 if way.last >= T else min(last / (T - 1), 1 - 1e-6)  # at 1 the last frame counts
     return Actor(entity, "path", keys[0].box, keys[-1].box, enter=enter, exit=leave, keys=keys)

@@ -256,7 +256,7 @@ def _validate_shot(shot: Shot, ids: set[str], path: str) -> None:
         if actor.enter >= actor.exit:
             _fail(f"{path}[{k}].exit", f"{actor.exit} must be over enter, {actor.enter}")
         for key, (x, y, w, h) in _boxes(actor):
-            if w <= 0 or h <= 0 or max(x + w, y + h) > 1 + 1e-6:
+            if min(w, h) < 1e-3 or max(x + w, y + h) > 1 + 1e-6:
                 shown = f"[{x:g}, {y:g}, {w:g}, {h:g}]"
                 _fail(f"{path}[{k}].{key}", f"{shown} must have a size and lie inside the frame")
         if (actor.motion == "path") != bool(actor.keys):
@@ -337,7 +337,7 @@ def _route(actors: list[Actor], u_T: np.ndarray) -> tuple[np.ndarray, np.ndarray
         within_T = np.clip((u_T - actor.enter) / (actor.exit - actor.enter), 0, 1)
         box_T4[own_T] = path(actor, within_T)[own_T]
         nearest_T = np.minimum(nearest_T, away_T)
-        visible_T[(actor.enter <= u_T) & ((u_T < actor.exit) | (actor.exit == 1))] = 1
+        visible_T[(actor.enter <= u_T + 1e-9) & ((u_T + 1e-9 < actor.exit) | (actor.exit == 1))] = 1
     return box_T4, visible_T
 
 

@@ -301,6 +301,19 @@ def test_preview_draws_a_story_without_a_network(
     assert np.abs(video[-1, :20, :20].astype(int) - (40, 60, 220)).max() < 8
 
 
+def test_previews_are_no_larger_than_they_may_be(
+    story: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    entity, box = Entity("e0", "star", "red", "small"), (0.4, 0.1, 0.2, 0.8)
+    scene = Scene("dark_plain", (Shot(20, (Actor("e0", "still", box, box),)),))
+    story.write_text(to_json(Script((entity,), (scene,), size=(1, 4096))), encoding="utf-8")
+    cli.main(["script", "--preview", str(story)])
+    assert read_video(story.with_suffix(".gif"))[0].shape == (20, 1, 4096, 3)
+    capsys.readouterr()
+    argv = ["script", "--preview", str(story), "a red circle"]
+    assert "leave out the prompt" in refused(cli.main, argv, capsys)
+
+
 def test_what_a_story_surely_does_not_mean_is_said(
     story: pathlib.Path, capsys: pytest.CaptureFixture
 ) -> None:

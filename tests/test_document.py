@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import pathlib
 import re
 from typing import Annotated, Any, Literal
 
 import pytest
 
 from jaxvid import script
-from jaxvid.document import Json, check, dump, load, names, parse, schema
+from jaxvid.document import Json, check, dump, load, names, parse, read_file, schema
 from jaxvid.rules import Choice, Length, Pattern, Range
 from jaxvid.typing import UserError
 
@@ -132,6 +133,16 @@ def test_half_characters_are_refused_and_whole_ones_are_not(text: str) -> None:
     with pytest.raises(UserError, match="note: text: .* half a character"):
         load(Note, {"text": text}, name="note")
     assert load(Note, parse('{"text": "\\ud83d\\ude00"}', name="note"), name="note").text == "😀"
+
+
+def test_lists_are_written_as_tuples_are() -> None:
+    listed = Line("a", 0.25, stops=[Stop(0.5)])  # type: ignore[arg-type]
+    assert dump(listed) == dump(Line("a", 0.25, stops=(Stop(0.5),)))
+
+
+def test_a_mark_of_byte_order_is_no_text(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf{}")
+    assert read_file(tmp_path / "a.json") == "{}"
 
 
 def test_what_python_made_is_checked_as_well() -> None:

@@ -86,5 +86,7 @@ def test_a_run_of_two_steps_is_evaluated_and_written(
     result = evaluation.evaluate_planner(tiny_run, prompts=4)
     path = tiny_run / "planner" / "evaluation.json"
     assert json.loads(path.read_text(encoding="utf-8")) == result
+    assert evaluation._target(tiny_run / "a.safetensors") == tiny_run / "a.evaluation.json"
+    assert evaluation._target(tiny_run / "gan") == tiny_run / "gan" / "evaluation.json"
     assert 0 <= result["en"]["exact"] < 0.5 and 0 <= result["en"]["f1"] < 0.9
     assert 0 <= result["lint_clean"] <= 1 and result["milliseconds"] > 0

@@ -202,7 +202,8 @@ def test_who_is_hidden_for_a_while_is_not_hidden(changes: dict[str, float]) -> N
 def test_nobody_knows_what_a_picture_hides() -> None:
     pictured = dataclasses.replace(E1, ref="a.png")
     shot = Shot(9, (UNDER(z=0), OVER(z=1)))
-    assert lint(Script((E0, pictured), (Scene("dark_grid", (shot,)),))) == []
+    (only,) = lint(Script((E0, pictured), (Scene("dark_grid", (shot,)),)))
+    assert only.path == "entities[1].ref" and "not the picture" in only.problem
 
 
 def test_findings_come_in_the_order_of_the_document() -> None:

@@ -89,6 +89,18 @@ def test_a_plan_goes_on_from_where_its_actors_are_seen() -> None:
     np.testing.assert_allclose(box(found, 20, 1), [0.8, 0.8, 0.2, 0.2], atol=1e-5)
 
 
+def test_who_leaves_at_the_end_or_at_once() -> None:
+    ring, box_ = Entity("e1", "ring", "blue", "small"), (0.7, 0.7, 0.2, 0.2)
+    leaves = Actor("e0", "still", (0.3, 0.3, 0.3, 0.3), (0.3, 0.3, 0.3, 0.3), exit=0.9)
+    at_once = Actor("e1", "still", box_, box_, exit=0.05)
+    star = Entity("e0", "star", "red", "medium")
+    plan = Script((star, ring), (Scene("dark_grid", (Shot(3, (leaves, at_once)),)),))
+    found = observe(render(told("still")), 18, fps=8.0, plan=plan)
+    assert found is not None and [e.color for e in found.entities] == ["red"]
+    shown = tracks(found).visible_TN[:, 0]
+    assert shown[:17].all() and not shown[17]
+
+
 @pytest.mark.parametrize("frames", [1, 2])
 def test_short_clips(frames: int) -> None:
     found = observe(render(told("right"))[:frames], frames, fps=8.0)

@@ -542,6 +542,23 @@ def test_entities_of_one_depth_are_in_the_order_of_their_mention() -> None:
         assert row == 1 + script.KINDS.index(first.kind)
 
 
+def test_rounding_makes_nobody_late() -> None:
+    """Who enters with a frame is on it, and who exits with one is not, however many there are."""
+    for frames in range(3, 80):
+        for k in range(1, frames - 1):
+            come = Actor("e0", "still", A, A, enter=k / (frames - 1))
+            gone = Actor("e1", "still", B, B, exit=k / (frames - 1))
+            wanted = np.arange(frames) >= k
+            found = tracks(film(come, gone, frames=frames)).visible_TN
+            np.testing.assert_array_equal(found, np.stack([wanted, ~wanted], 1), f"{frames} {k}")
+
+
+def test_boxes_have_a_size() -> None:
+    speck = (0.0, 0.0, 1e-170, 1e-170)
+    with pytest.raises(UserError, match="must have a size"):
+        film(Actor("e0", "still", speck, speck))
+
+
 def test_one_thing_after_the_other_is_one_row() -> None:
     left = Actor("e0", "left", B, A, enter=0.25, exit=0.5)
     stop = Actor("e0", "still", A, A, enter=0.5, exit=0.75)

@@ -44,21 +44,22 @@ def write_video(path: Path, video_THWC: Video, *, fps: float | int, scale: int =
     Before anything is encoded, raises UserError for what ``check_video`` refuses, no frames, and
     too many pixels.
     """
-    path = check_video(path, fps=fps, scale=scale)
+    path = check_video(path, fps=fps, scale=scale, side=max(video_THWC.shape[1:3]))
     if 0 in video_THWC.shape:
         raise UserError(f"{path}: needs frames with pixels, not {video_THWC.shape}")
-    if (side := max(video_THWC.shape[1:3]) * scale) > MAX_SIDE:
-        raise UserError(f"{path}: {side} pixels a side are too many; scale to at most {MAX_SIDE}")
     video_THWC = np.repeat(np.repeat(video_THWC, scale, axis=1), scale, axis=2)
     with _atomic(path) as temporary:
         _WRITERS[path.suffix.lower()](temporary, video_THWC, fps)
 
 
-def check_video(path: Path, *, fps: float | int, scale: int | None = None) -> pathlib.Path:
+def check_video(
+    path: Path, *, fps: float | int, scale: int | None = None, side: int = 1
+) -> pathlib.Path:
     """The path, if a clip can be written there. Call it before making the clip.
 
-    Raises UserError for a path that cannot be written, an unknown extension, a ``scale`` under 1,
-    and an ``fps`` out of range: 0.1 at least; 50 for gif, else 240, at most.
+    ``side``: the longer one's pixels, before they are enlarged. Raises UserError for a path that
+    cannot be written, an unknown extension, a ``scale`` under 1 or too large, and an ``fps`` out of
+    range: 0.1 at least; 50 for gif, else 240, at most.
     """
     path = check_writable(path, kinds=tuple(_WRITERS))
     limit = 50.0 if path.suffix.lower() == ".gif" else MAX_FPS
@@ -66,6 +67,8 @@ def check_video(path: Path, *, fps: float | int, scale: int | None = None) -> pa
         raise UserError(f"{path}: fps {fps} is out of range; use {MIN_FPS} to {limit:g}")
     if scale is not None and scale < 1:
         raise UserError(f"{path}: scale is {scale}; 1 leaves pixels as they are")
+    if (longest := side * (scale or 1)) > MAX_SIDE:
+        raise UserError(f"{path}: {longest} pixels a side are too many; at most {MAX_SIDE}")
     return path
 
 
