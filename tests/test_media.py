@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxvid.data import decode
+from jaxvid.data.scenes import Scenes
 from jaxvid.io import media
 from jaxvid.typing import UserError
 
@@ -153,6 +154,16 @@ def test_bad_targets_are_refused_in_one_line(tmp_path, name, fix):
         media.write_video(tmp_path / name, smooth(2), fps=8)
     assert "\n" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("extension", "least"), [("mp4", 40), ("gif", 100), ("webp", 100)])
+def test_an_enlarged_clip_is_read_as_it_was(tmp_path, extension, least):
+    """As ``jaxvid edit`` reads what ``jaxvid generate`` wrote."""
+    video = Scenes("test", length=4)[3].video
+    media.write_video(tmp_path / f"a.{extension}", video, fps=8, scale=8)
+    frames, _ = decode.read_video(tmp_path / f"a.{extension}", resolution=32)
+    error = ((frames.astype(float) - video) ** 2).mean()
+    assert -10 * np.log10(max(error / 255**2, 1e-10)) >= least
 
 
 @pytest.mark.parametrize("fps", [0, -1, 1e-5, float("nan"), float("inf"), 1e9])

@@ -24,6 +24,13 @@ def test_resize_equals_the_reference(height, width):
     np.testing.assert_allclose(ours, np.clip(theirs, 0, 255), atol=0.51)
 
 
+@pytest.mark.parametrize(("high", "wide"), [(2, 2), (8, 8), (1, 3)])
+def test_what_was_enlarged_comes_back(high, wide):
+    small = noise(2, 6, 10, 3)
+    large = small.repeat(high, axis=1).repeat(wide, axis=2)
+    np.testing.assert_array_equal(transforms.resize(large, 6, 10), small)
+
+
 def test_resize_to_the_same_size_changes_nothing():
     video_THWC = noise(2, 6, 6, 3)
     np.testing.assert_array_equal(transforms.resize(video_THWC, 6, 6), video_THWC)

@@ -288,12 +288,17 @@ def _scaler(
             width, height = (max(resolution, round(side * scale)) for side in (width, height))
             _check_size(path, width, height)
         shrinks = width < frame.width
-        rgb = frame.reformat(
-            width=width,
-            height=height,
-            format="rgb24",
-            interpolation="AREA" if shrinks else "BICUBIC",
-        ).to_ndarray()
+        blocks = shrinks and not (frame.width % width or frame.height % height)
+        gray = frame.to_ndarray(format="gray")[..., None] if blocks else None
+        if gray is not None and transforms.before_enlarging(gray, height, width) is not None:
+            rgb = transforms.resize(frame.to_ndarray(format="rgb24")[None], height, width)[0]
+        else:
+            rgb = frame.reformat(
+                width=width,
+                height=height,
+                format="rgb24",
+                interpolation="AREA" if shrinks else "BICUBIC",
+            ).to_ndarray()
         if resolution is not None:
             rgb = transforms.centre_square(rgb[None])[0]
         turns = round(getattr(frame, "rotation", 0) / 90)

@@ -28,7 +28,7 @@ from jaxvid.data.source import Example, class_of, find_labels, split_indices
 from jaxvid.typing import UserError
 
 logger = logging.getLogger("jaxvid")
-FORMAT = 4  # of the cache; raise it when what is stored changes
+FORMAT = 5  # of the cache; raise it when what is stored changes
 PIECE = 256  # frames of a record, to twice as many: an hour becomes many, cheap to read one by one
 BUILT = pathlib.PurePosixPath("video_folder", records.VERSION)  # where the records are put
 

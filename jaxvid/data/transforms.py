@@ -12,6 +12,7 @@ from jaxvid.typing import UserError
 
 Frames = UInt8[np.ndarray, "T H W 3"]
 Output = UInt8[np.ndarray, "T2 H2 W2 3"]
+FLAT = 0.4  # levels of 255
 
 
 @functools.lru_cache(maxsize=64)
@@ -25,16 +26,36 @@ def _weights(size: int, target: int) -> Float32[np.ndarray, "target size"]:
 
 
 def resize(video_THWC: Frames, height: int, width: int) -> Output:
-    """Resizes with an antialiased triangle filter: ``jax.image.resize(..., "linear")``, rounded."""
+    """Resizes with an antialiased triangle filter: ``jax.image.resize(..., "linear")``, rounded.
+
+    What was enlarged by whole factors, pixel for pixel, as jaxvid writes small clips, comes back as
+    it was: the filter would blur it.
+    """
     _, H, W, _ = video_THWC.shape
     if (H, W) == (height, width):
         return video_THWC
     out = np.empty((len(video_THWC), height, width, 3), np.uint8)
     for t, frame_HWC in enumerate(video_THWC):  # a frame at a time: float32 of a long clip is large
-        rows_HWC = np.tensordot(_weights(H, height), frame_HWC.astype(np.float32), axes=(1, 0))
-        both_WHC = np.tensordot(_weights(W, width), rows_HWC, axes=(1, 1))
-        out[t] = np.clip(np.rint(both_WHC.transpose(1, 0, 2)), 0, 255)
+        small_HWC = before_enlarging(frame_HWC, height, width)
+        if small_HWC is None:
+            rows_HWC = np.tensordot(_weights(H, height), frame_HWC.astype(np.float32), axes=(1, 0))
+            small_HWC = np.tensordot(_weights(W, width), rows_HWC, axes=(1, 1)).transpose(1, 0, 2)
+        out[t] = np.clip(np.rint(small_HWC), 0, 255)
     return out
+
+
+def before_enlarging(frame_HWC: np.ndarray, height: int, width: int) -> np.ndarray | None:
+    """The means of blocks that are of one colour, but for what compression adds; None for others.
+
+    ``frame_HWC`` has any number of channels. On average a block's pixels are 0.13 levels from its
+    mean in an mp4 of a scene, enlarged by 8, and 0.7 to 17 in films, by 2 to 8.
+    """
+    H, W, _ = frame_HWC.shape
+    if H % height or W % width:
+        return None
+    blocks = frame_HWC.reshape(height, H // height, width, W // width, -1).astype(np.float32)
+    mean_HWC = blocks.mean((1, 3))
+    return mean_HWC if np.abs(blocks - mean_HWC[:, None, :, None]).mean() < FLAT else None
 
 
 def centre_square(video_THWC: Frames) -> Output:
