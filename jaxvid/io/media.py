@@ -41,8 +41,7 @@ def write_video(path: Path, video_THWC: Video, *, fps: float | int, scale: int =
         1/100 s: single delays are rounded, their sum is not.
     webp: lossless.
 
-    Before anything is encoded, raises UserError for what ``check_video`` refuses, no frames, and
-    too many pixels.
+    Before anything is encoded, raises UserError for what ``check_video`` refuses, and no frames.
     """
     path = check_video(path, fps=fps, scale=scale, side=max(video_THWC.shape[1:3]))
     if 0 in video_THWC.shape:
