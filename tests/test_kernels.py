@@ -63,6 +63,9 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]]
         (normal(3, 8, 2, 16), normal(3, 16, 2, 16), normal(3, 16, 2, 16)),
     ),
     "thin": (thin._times.bind, jnp.matmul, (normal(1352, 24), normal(24, 40))),
+    # three vectors at a time, one or two left over (8 or 16 floats each)
+    "thin, wide": (thin._times.bind, jnp.matmul, (normal(264, 128), normal(128, 256))),
+    "thin, wider": (thin._times.bind, jnp.matmul, (normal(264, 136), normal(136, 320))),
     "thin, turned": (thin._outer.bind, lambda x, g: x.T @ g, (normal(1352, 8), normal(1352, 16))),
 }
 

@@ -29,6 +29,7 @@ except OSError as error:
     ir, _BROKEN = None, f"cannot be loaded: {error}"
 
 LINE = 16  # floats of a cache line
+MANY = 16  # vectors of a row: from so many on three are taken at once, even if some are left over
 
 
 @functools.cache
@@ -115,26 +116,28 @@ class Program:
 
 
 def product(
-    program: Program, name: str, a: tuple[int, int], b: int, c: int, columns: int, add: bool = False
-) -> Any:
+    program: Program, name: str, a: tuple[int, int], b: int, c: int, columns: int,
+    add: bool = False, packed: bool = False,
+) -> Any:  # fmt: skip
     """A function of addresses (A, B, C) and numbers (rows, inner): C = A B, or C += A B.
 
     ``a``: floats from a row and from a column of A to the next; ``b``, ``c``: from a row of B and
     of C to the next. C has ``columns``, a multiple of a vector's, and a multiple of ``tall`` rows;
-    sums of so many rows and up to three vectors stay in registers.
+    sums of so many rows and up to three vectors stay in registers. ``packed``: a last address has
+    room for 3 ``inner`` vectors, where columns of B are put side by side before they are used:
+    rows a power of two apart fall into the same lines of the cache, and drive each other out.
     """
     pointer, number, W = program.pointer, program.number, program.lanes
-    code = program.function(name, [pointer, pointer, pointer, number, number])
-    A, B, C, rows, inner = code.arguments
-    tall, across = program.tall, next(n for n in (3, 2, 1) if columns % (n * W) == 0)
-    cells = [(r, x * W) for r in range(tall) for x in range(across)]
+    code = program.function(name, [pointer, pointer, pointer, number, number, *[pointer] * packed])
+    A, B, C, rows, inner, *panel = code.arguments
 
-    def block(j: Value, i: Value) -> None:
-        top, side, corner = code.at(A, i * a[0]), code.at(B, j), code.at(C, i * c + j)
+    def block(i: Value, j: Value, side: Value, apart: int, across: int) -> None:
+        top, corner = code.at(A, i * a[0]), code.at(C, i * c + j)
+        cells = [(r, x * W) for r in range(program.tall) for x in range(across)]
 
         def more(t: Value, sums: list[Value]) -> list[Value]:
-            row = {x: code.vector(side, t * b + x) for _, x in cells[:across]}
-            column = [code.spread(code.load(top, t * a[1] + r * a[0])) for r in range(tall)]
+            row = {x: code.vector(side, t * apart + x) for _, x in cells[:across]}
+            column = [code.spread(code.load(top, t * a[1] + r * a[0])) for r in range(program.tall)]
             return [code.fma(column[r], row[x], s) for (r, x), s in zip(cells, sums, strict=True)]
 
         zero = code.spread(0.0)
@@ -142,7 +145,23 @@ def product(
         for (r, x), s in zip(cells, code.fold(inner, more, sums), strict=True):
             code.store(s, corner, r * c + x)
 
-    code.each(columns, lambda j: code.each(rows, lambda i: block(j, i), step=tall), step=across * W)
+    def vectors(j: Value, across: int) -> None:
+        side, apart = (panel[0], across * W) if packed else (code.at(B, j), b)
+
+        def pack(t: Value) -> None:
+            for x in range(0, apart, W):
+                code.store(code.vector(B, t * b + j + x), side, t * apart + x)
+
+        if packed:
+            code.each(inner, pack)
+        code.each(rows, lambda i: block(i, j, side, apart, across), step=program.tall)
+
+    start = 0
+    for across in (3, 2, 1):
+        stop = columns - (columns - start) % (across * W)
+        if start < stop == columns or (across == 3 and columns >= MANY * W):
+            code.each(stop, functools.partial(vectors, across=across), start, step=across * W)
+            start = stop
     code.give()
     return code.function
 

@@ -59,11 +59,11 @@ class Times(Kernel):
 
     def body(self) -> None:
         code, (C, D) = self.code, self.sizes
-        times = product(self.program, "times", (C, 1), D, D, D)
-        row = self.item * ROWS
+        times = product(self.program, "times", (C, 1), D, D, D, packed=True)
+        panel, row = self.room(3 * C * self.program.lanes), self.item * ROWS
         n = code.least(ROWS, self.lengths[0] - row)
         x, y = code.at(self.to["x"], row * C), code.at(self.to["y"], row * D)
-        code.call(times, x, self.to["w"], y, n, C)
+        code.call(times, x, self.to["w"], y, n, C, panel)
 
 
 class Outer(Kernel):
@@ -76,14 +76,15 @@ class Outer(Kernel):
 
     def body(self) -> None:
         code, (C, D) = self.code, self.sizes
-        outer = product(self.program, "outer", (1, C), D, D, D, add=True)
+        outer = product(self.program, "outer", (1, C), D, D, D, add=True, packed=True)
+        panel = self.room(3 * ROWS * self.program.lanes)
         to = code.at(self.to["parts"], self.item * (C * D))
         self.fill(0.0, to, C * D)
         stop = code.least(self.lengths[0], self.item * LONG + LONG)
 
         def block(row: Value) -> None:
             x, g = code.at(self.to["x"], row * C), code.at(self.to["g"], row * D)
-            code.call(outer, x, g, to, C, code.least(ROWS, stop - row))
+            code.call(outer, x, g, to, C, code.least(ROWS, stop - row), panel)
 
         code.each(stop, block, self.item * LONG, ROWS)
 
