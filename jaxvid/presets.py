@@ -56,10 +56,8 @@ MUON = OptimConfig(kind="muon", lr=1e-2, b1=0.5, warmup=20, final=0.05)
 def long_story_planner() -> PlannerRun:
     """The planner that comes with jaxvid: the same, longer, by a wider network; for one GPU.
 
-    5.5 minutes on an H100 beside 16 cores, of which one compiles and 1.6 wait for prompts (twelve
-    processes make 5,000 to 9,000 a second). 94 % of held-out English prompts and 97 % of Chinese
-    ones read exactly (2026-11-26, one seed, the wordings of commit 100d671). It then went on with
-    the wordings added since, by ``base``: see the card in ``jaxvid/weights``.
+    5.5 minutes on an H100 beside 16 cores (twelve processes make 5,000 to 9,000 prompts a second).
+    It then went on by ``base``: see the card in ``jaxvid/weights``, which has the figures.
     """
     run = story_planner()
     return dataclasses.replace(

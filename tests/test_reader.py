@@ -91,7 +91,7 @@ def test_boxes_are_where_they_were_drawn() -> None:
         by_color = {reading.color: reading for reading in read_clip(clip)}
         for n in range(len(script.entities)):  # back to front
             reading = by_color[COLORS[track.attributes_N3[n, 1] - 1]]
-            assert reading.centers_T2.shape == (16, 2)
+            assert reading.boxes_T4.shape == (16, 4)
             errors.append(np.abs(reading.boxes_T4 - track.boxes_TN4[:, n]).mean(0) * 32)
     assert np.mean(errors, axis=0).max() < 0.5  # pixels
 

@@ -87,7 +87,8 @@ def story(
         for _ in range(_TRIES):
             wording = word(outline, words, language, picture=picture, noise=noise)
             if len(wording.text.encode()) <= length:
-                image = None if script is None else _photograph(script)
+                side = (PICTURE, PICTURE)
+                image = render_shot(script, 0, 0, frames=1, size=side)[0] if script else None
                 return Story(wording, outline, language, noise, image, script)
 
 
@@ -289,11 +290,6 @@ def _whole(draw: Draw, look: Look) -> Look:
     """The look without ``any``."""
     values = zip(dataclasses.astuple(look), (KINDS, COLORS, SIZES), strict=True)
     return Look(*(draw.pick(options) if said == ANY else said for said, options in values))
-
-
-def _photograph(script: Script) -> np.ndarray:
-    """The first frame, as large as the planner reads it."""
-    return render_shot(script, 0, 0, frames=1, size=(PICTURE, PICTURE))[0]
 
 
 def _seen(outline: Outline, script: Script) -> Outline:

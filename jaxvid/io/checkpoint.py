@@ -54,7 +54,9 @@ class Checkpoints:
         self, folder: pathlib.Path, *, keep: int = 2, scored: bool = True, alone: bool = False
     ) -> None:
         self.folder, self._alone = folder, alone
-        self._kept = [policies.LatestN(keep), *([_best_kept()] if scored else [])]
+        best = {"get_metric_fn": _score, "reverse": True, "keep_checkpoints_without_metrics": False}
+        scores = [policies.BestN(n=1, **best)] if scored else []
+        self._kept = [policies.LatestN(keep), *scores]
         self._scored = scored
         self._good: dict[int, float] = {}  # found whole, and when
         self._bad: dict[int, str] = {}  # and why
@@ -347,12 +349,6 @@ def _on_its_own() -> MultiprocessingOptions:
     me = jax.process_index()
     return MultiprocessingOptions(
         primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"alone{me}"
-    )
-
-
-def _best_kept() -> policies.BestN:
-    return policies.BestN(
-        n=1, get_metric_fn=_score, reverse=True, keep_checkpoints_without_metrics=False
     )
 
 

@@ -31,11 +31,6 @@ class Reading:
     boxes_T4: np.ndarray
     area: float  # mean share of the frame that is seen of it
 
-    @property
-    def centers_T2(self) -> np.ndarray:
-        """Centre x and y in every frame, as fractions of the frame."""
-        return self.boxes_T4[:, :2]
-
 
 def read_clip(video_THWC: UInt8[np.ndarray, "T H W 3"]) -> list[Reading]:
     """What is on screen in a clip of one shot: up to two entities, more colour first."""
