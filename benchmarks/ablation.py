@@ -15,6 +15,7 @@ from typing import Any
 
 import tyro
 
+from benchmarks.options import beginning
 from jaxvid import cli, presets
 from jaxvid.config import GanRun, TaskConfig
 
@@ -67,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Trains what is missing, then prints the table."""
     options = tyro.cli(Options, args=argv, prog="benchmarks.ablation")
     with cli.user_errors():
+        changes = variants()
+        wanted = beginning(options.only, changes, "variant")
         from jaxvid import parallel
 
         parallel.start()
@@ -76,14 +79,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         path = options.out / "results.json"
         results = json.loads(path.read_text()) if path.exists() else {}
         for seed in range(options.seeds):
-            for name, change in variants().items():
-                if options.only and not name.startswith(options.only):
-                    continue
+            for name in wanted:
                 key = f"{name} / {seed} / {options.steps} x {options.batch}"
                 if key not in results:
-                    number = list(variants()).index(name)
+                    number = list(changes).index(name)
                     folder = options.out / f"{number}-{seed}-{options.steps}x{options.batch}"
-                    results[key] = _one(change(_run(options, seed)), folder)
+                    results[key] = _one(changes[name](_run(options, seed)), folder)
                     atomic_write_text(path, json.dumps(results, indent=1))
         print(table(results, f"{options.steps} x {options.batch}"))
 

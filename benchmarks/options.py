@@ -73,3 +73,14 @@ def known(names: Collection[str], choices: Collection[str], what: str) -> None:
     for name in names:
         if name not in choices:
             raise UserError(f"no {what} {name!r}; {cli.nearest(name, dict.fromkeys(choices))}")
+
+
+def beginning(only: tuple[str, ...], names: Collection[str], what: str) -> list[str]:
+    """Those of ``names`` that begin with one of ``only``, all where that is empty.
+
+    Raises UserError for one of ``only`` with which none begins.
+    """
+    for part in only:
+        if not any(name.startswith(part) for name in names):
+            raise UserError(f"no {what} begins with {part!r}; there are: {'; '.join(names)}")
+    return [name for name in names if name.startswith(only or ("",))]

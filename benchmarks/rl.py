@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from benchmarks.options import beginning
 from jaxvid import cli, presets
 from jaxvid.config import GanRun, RlRun
 from jaxvid.data.source import Example, Source
@@ -152,9 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if min(options.prompts, options.samples) < 2 or min(options.steps, options.seeds) < 1:
             raise UserError("needs two prompts, two samples, a step and a seed, or more of each")
         rows = variants(options)
-        wanted = [name for name in rows if name.startswith(options.only or ("",))]
-        if not wanted:
-            raise UserError(f"no row begins with {options.only[0]!r}; there are: {'; '.join(rows)}")
+        wanted = beginning(options.only, rows, "row")
         from jaxvid import parallel
 
         parallel.start()

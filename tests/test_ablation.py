@@ -74,3 +74,13 @@ def test_runs_of_another_budget_have_folders_of_their_own(
     for budget in ([], ["--steps", "9"], ["--batch", "2"]):
         ablation.main(["--out", str(tmp_path), "--seeds", "2", "--only", "minimax", *budget])
     assert len(seen) == len(set(seen)) == 6
+
+
+def test_a_variant_that_does_not_exist_is_refused_before_any_is_trained(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as exit:
+        ablation.main(["--out", str(out), "--only", "minimax", "nosuch"])
+    assert exit.value.code == 2 and not out.exists()
+    assert "no variant begins with 'nosuch'; there are: as it is" in capsys.readouterr().err

@@ -68,6 +68,7 @@ def test_the_table_marks_what_failed(tmp_path: pathlib.Path) -> None:
         (["--run", "OTHER"], "(run "),
         (["--run", "NONE"], "no generator in"),
         (["--only", "pth"], "no row begins with 'pth'; there are: policy, seed 0; policy"),
+        (["--only", "path", "pth"], "no row begins with 'pth'; there are: policy, seed 0; policy"),
         (["--samples", "1"], "two samples"),
     ],
 )
