@@ -13,7 +13,6 @@ import math
 import pathlib
 import platform
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -93,7 +92,7 @@ def evaluate(
     for part in parts.values():
         _tell(part.section)
     atomic_write_text(run / "evaluation.json", json.dumps(result, indent=1) + "\n")
-    matrix = parts["rebuilt"].confusion
+    matrix, counts = parts["rebuilt"].confusion, dataclasses.fields(Confusion)
     write_report(
         run / "report.html",
         title=f"jaxvid: {run.name}",
@@ -101,7 +100,7 @@ def evaluate(
         sections=[part.section for part in parts.values()],
         rows=[row for part in parts.values() for row in part.rows],
         curves=read_curves(run / "gan" / "metrics.jsonl", CURVES),
-        confusion=_matrix(matrix) if matrix else None,
+        confusion=Confusion(**{n.name: matrix[n.name] for n in counts}) if matrix else None,
     )
     return result
 
@@ -169,11 +168,6 @@ def _tell(section: Section) -> None:
         beside = f"({shown(f.floor, f.unit)}, {shown(f.ceiling, f.unit)})"
         note = f"  {f.note}" if f.note else ""
         say(f"  {f.name:<30}{shown(f.value, f.unit):>10}  {beside}{note}")
-
-
-def _matrix(matrix: Mapping[str, float]) -> Confusion:
-    names = [field.name for field in dataclasses.fields(Confusion)]
-    return Confusion(**{name: matrix[name] for name in names})
 
 
 # --- scenes: read from the pixels --------------------------------------------------------------

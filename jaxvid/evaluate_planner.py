@@ -4,7 +4,6 @@ Prompts use sentence forms, and combinations of kind, colour and motion, that no
 """
 
 import dataclasses
-import functools
 import json
 import pathlib
 import re
@@ -41,7 +40,10 @@ def evaluate_planner(run: pathlib.Path | None, *, prompts: int = 2000) -> dict[s
     began = time.monotonic()
     target = None if run is None else check_writable(_target(pathlib.Path(run)))
     writer = load(run, batch=BATCH)
-    ask = functools.partial(_stories, length=writer.length)
+
+    def ask(count: int, **how: Any) -> list[Story]:
+        return [story(SEED, "heldout", i, length=writer.length, **how) for i in range(count)]
+
     result: dict[str, Any] = {}
     asked: list[tuple[Story, Draft]] = []
     for language in LANGUAGES:
@@ -72,10 +74,6 @@ def _target(run: pathlib.Path) -> pathlib.Path:
     if run.suffix == ".safetensors":
         return run.with_suffix(".evaluation.json")
     return (run / "planner" if (run / "planner").is_dir() else run) / "evaluation.json"
-
-
-def _stories(count: int, **options: Any) -> list[Story]:
-    return [story(SEED, "heldout", i, **options) for i in range(count)]
 
 
 def _read(writer: Screenwriter, stories: Sequence[Story]) -> list[tuple[Story, Draft]]:

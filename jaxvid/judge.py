@@ -244,14 +244,6 @@ def _collate(
     }
 
 
-def _blurred(video_BTHWC: jax.Array) -> jax.Array:
-    """The mean of 3 x 3 pixels, edges held."""
-    edges = ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0))
-    x = jnp.pad(video_BTHWC, edges, mode="edge")
-    x = (x[:, :, :-2] + x[:, :, 1:-1] + x[:, :, 2:]) / 3
-    return (x[:, :, :, :-2] + x[:, :, :, 1:-1] + x[:, :, :, 2:]) / 3
-
-
 @functools.lru_cache(maxsize=8)
 def _step(sizes: tuple[int, ...], steps: int) -> Callable[..., Any]:
     """(params, optimizer state, batch, key) -> the same after a step, and the loss."""
@@ -262,7 +254,10 @@ def _step(sizes: tuple[int, ...], steps: int) -> Callable[..., Any]:
         video = _unit(jnp.asarray(batch["video"]))
         video = augment(jax.random.split(shifts, len(video)), video, strength=AUGMENT)
         blur, sigma = jax.random.uniform(strengths, (2, len(video), 1, 1, 1, 1))
-        video += blur * (_blurred(video) - video)
+        x = jnp.pad(video, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+        x = (x[:, :, :-2] + x[:, :, 1:-1] + x[:, :, 2:]) / 3
+        x = (x[:, :, :, :-2] + x[:, :, :, 1:-1] + x[:, :, :, 2:]) / 3  # the mean of 3 x 3 pixels
+        video += blur * (x - video)
         video += NOISE * sigma * jax.random.normal(noise, video.shape)
         logits, _ = net.apply({"params": params}, video)
         total = jnp.float32(0)

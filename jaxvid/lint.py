@@ -76,20 +76,17 @@ def _actor(actor: Actor, frames: int, at: str) -> Iterator[Finding]:
     if over > _EDGE:
         problem = f"the {actor.motion} leaves the frame by {over:.2f}"
         yield Finding(at, problem, "move its boxes inwards or closer together")
-    wrong = _keys(box_T4) if actor.motion == "path" else _named(actor, box_T4)
-    if wrong:
+    if wrong := _motion(actor, box_T4):
         yield Finding(f"{at}.motion", *wrong)
 
 
-def _keys(box_T4: np.ndarray) -> tuple[str, str] | None:
-    travel, ratio = np.ptp(box_T4[:, :2], axis=0).max(), box_T4[:, 2:].max(0) / box_T4[:, 2:].min(0)
-    if travel < LEAST_TRAVEL and ratio.max() < LEAST_ZOOM:
-        return "the path goes nowhere", "use still, or set its keys further apart"
-    return None
-
-
-def _named(actor: Actor, box_T4: np.ndarray) -> tuple[str, str] | None:
+def _motion(actor: Actor, box_T4: np.ndarray) -> tuple[str, str] | None:
     """Problem and fix where the boxes do not do what the motion's name says."""
+    if actor.motion == "path":
+        far_2, ratio_2 = np.ptp(box_T4[:, :2], axis=0), box_T4[:, 2:].max(0) / box_T4[:, 2:].min(0)
+        if far_2.max() < LEAST_TRAVEL and ratio_2.max() < LEAST_ZOOM:
+            return "the path goes nowhere", "use still, or set its keys further apart"
+        return None
     (ax, ay, aw, ah), (bx, by, bw, bh) = actor.start, actor.end
     step = np.array([bx + bw / 2 - ax - aw / 2, by + bh / 2 - ay - ah / 2])
     travel, ratio = float(np.hypot(*step)), float(np.sqrt(bw * bh / (aw * ah)))

@@ -255,7 +255,8 @@ def _validate_shot(shot: Shot, ids: set[str], path: str) -> None:
             _fail(f"{path}[{k}].entity", f"no entity has the id {shown}; add it to entities")
         if actor.enter >= actor.exit:
             _fail(f"{path}[{k}].exit", f"{actor.exit} must be over enter, {actor.enter}")
-        for key, (x, y, w, h) in _boxes(actor):
+        boxes = [(f"keys[{n}].box", key.box) for n, key in enumerate(actor.keys)]
+        for key, (x, y, w, h) in boxes or [("from", actor.start), ("to", actor.end)]:
             if min(w, h) < 1e-3 or max(x + w, y + h) > 1 + 1e-6:
                 shown = f"[{x:g}, {y:g}, {w:g}, {h:g}]"
                 _fail(f"{path}[{k}].{key}", f"{shown} must have a size and lie inside the frame")
@@ -274,13 +275,6 @@ def _validate_shot(shot: Shot, ids: set[str], path: str) -> None:
             _fail(path, f"{who} changes its z; give it one in the whole shot")
         if any(a.exit > b.enter for a, b in itertools.pairwise(actors)):
             _fail(path, f"{who} is on screen twice at a time; let one exit before the other enters")
-
-
-def _boxes(actor: Actor) -> list[tuple[str, Box]]:
-    """The boxes that a document gives to an actor, and their keys."""
-    if actor.keys:
-        return [(f"keys[{n}].box", key.box) for n, key in enumerate(actor.keys)]
-    return [("from", actor.start), ("to", actor.end)]
 
 
 def _by_entity(shot: Shot) -> dict[str, list[Actor]]:

@@ -145,7 +145,8 @@ def _collect(
     kept: list[np.ndarray] = []
     times: list[float] = []
     size = 0
-    for time, frame_HWC in _hold(film.frames, fps) if resample and fps else _all(film.frames):
+    as_they_are = ((frame.time, frame.pixels()) for frame in film.frames)
+    for time, frame_HWC in _hold(film.frames, fps) if resample and fps else as_they_are:
         size += frame_HWC.nbytes
         if size > MAX_BYTES:
             raise BadVideo(
@@ -165,11 +166,6 @@ def _collect(
     for t in reversed(range(len(video_THWC))):  # giving back the memory of each as it is copied
         video_THWC[t] = kept.pop()
     return video_THWC, float(fps) if resample and fps else _rate(film.fps, times)
-
-
-def _all(frames: Iterable[_Frame]) -> Iterator[tuple[float, np.ndarray]]:
-    for frame in frames:
-        yield frame.time, frame.pixels()
 
 
 def _hold(frames: Iterable[_Frame], fps: float | int) -> Iterator[tuple[float, np.ndarray]]:

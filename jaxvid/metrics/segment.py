@@ -108,14 +108,6 @@ def _unexplained(points_P2: np.ndarray, palette_K2: np.ndarray) -> float:
     return float(np.clip((error_P - _NOISE) / (_FOREIGN - _NOISE), 0, 1).sum())
 
 
-def _solve(x: np.ndarray, palette_K2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shares a, b with ``x = a first + b second``."""
-    (ax, ay), (bx, by) = palette_K2
-    det = ax * by - ay * bx
-    det = det if abs(det) > 1 else 1.0
-    return (x[..., 0] * by - x[..., 1] * bx) / det, (ax * x[..., 1] - ay * x[..., 0]) / det
-
-
 def _shares(d_THW2: np.ndarray, palette_K2: np.ndarray) -> np.ndarray:
     """How much of each pixel each colour covers, (K,T,H,W): 0 to about 1, which is its inside."""
     norm_K = np.linalg.norm(palette_K2, axis=1)
@@ -123,8 +115,11 @@ def _shares(d_THW2: np.ndarray, palette_K2: np.ndarray) -> np.ndarray:
     if len(alone) == 2:
         first = alone[0] * norm_K[0] > alone[1] * norm_K[1]  # whose hue is nearer
         (ax, ay), (bx, by) = palette_K2
-        if abs(ax * by - ay * bx) > 0.34 * norm_K[0] * norm_K[1]:  # over 20 degrees apart
-            a, b = _solve(d_THW2, palette_K2)
+        det = ax * by - ay * bx
+        if abs(det) > 0.34 * norm_K[0] * norm_K[1]:  # over 20 degrees apart
+            det = det if abs(det) > 1 else 1.0
+            x, y = d_THW2[..., 0], d_THW2[..., 1]  # (x, y) = a first + b second
+            a, b = (x * by - y * bx) / det, (ax * y - ay * x) / det
             # outside of the sector between the two hues a pixel belongs to the nearer one
             alone = [np.where(b < 0, alone[0], a), np.where(a < 0, alone[1], b)]
             outside = (a < 0) | (b < 0)

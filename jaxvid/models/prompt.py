@@ -100,7 +100,8 @@ class PromptEncoder(nn.Module):
     @nn.compact
     def __call__(self, text_BL: jax.Array, image_BHWC: jax.Array) -> tuple[jax.Array, jax.Array]:
         embed = nn.Embed(BYTES, self.byte_width, embedding_init=normal(1.0), name="embed")
-        x = embed(_small(text_BL))
+        capital_BL = (text_BL > ord("A")) & (text_BL <= ord("Z") + 1)  # an id is a byte plus 1
+        x = embed(text_BL + (ord("a") - ord("A")) * capital_BL)
         x = x * (text_BL > 0)[..., None]
         x = nn.gelu(nn.Conv(self.width, (5,), strides=2, name="conv0")(x))
         x = x * _any_text(text_BL, STRIDE // 2)[..., None]
@@ -150,12 +151,6 @@ class Picture(nn.Module):
         x = x + self.param("place", normal(0.5), x.shape[1:])
         there_BI = jnp.broadcast_to(there_B[:, None], x.shape[:2])
         return x * there_BI[..., None], there_BI
-
-
-def _small(text_BL: jax.Array) -> jax.Array:
-    """Ids (a byte plus 1; 0 is padding) with A to Z as a to z; all other bytes as they are."""
-    capital_BL = (text_BL > ord("A")) & (text_BL <= ord("Z") + 1)
-    return text_BL + (ord("a") - ord("A")) * capital_BL
 
 
 def _any_text(text_BL: jax.Array, stride: int) -> jax.Array:

@@ -82,18 +82,15 @@ def _rest(first_BHWC: Array, second_BHWC: Array, flow_BHW2: Array) -> Array:
 
 
 def _blur(x_BHWC: Array, sigma: float) -> Array:
-    return _each_way(x_BHWC, *(_window(n, sigma) for n in x_BHWC.shape[1:3]))
+    rows, columns = (_window(n, sigma) for n in x_BHWC.shape[1:3])
+    # full precision: accelerators would round the factors of a product to a few digits
+    x = jnp.einsum("hH,bHWc->bhWc", rows, x_BHWC, precision=lax.Precision.HIGHEST)
+    return jnp.einsum("wW,bhWc->bhwc", columns, x, precision=lax.Precision.HIGHEST)
 
 
 def _resize(x_BHWC: Array, size: tuple[int, ...]) -> Array:
     shape = (len(x_BHWC), *size, x_BHWC.shape[3])
     return jax.image.resize(x_BHWC, shape, "linear")  # averages where it shrinks
-
-
-def _each_way(x_BHWC: Array, rows: np.ndarray, columns: np.ndarray) -> Array:
-    # full precision: accelerators would round the factors of a product to a few digits
-    x = jnp.einsum("hH,bHWc->bhWc", rows, x_BHWC, precision=lax.Precision.HIGHEST)
-    return jnp.einsum("wW,bhWc->bhwc", columns, x, precision=lax.Precision.HIGHEST)
 
 
 @functools.lru_cache(maxsize=64)

@@ -66,7 +66,9 @@ def matte(
     # Where two actors meet, their mixture may look like the background: close the seam.
     closed_THW = _around(_around(alpha_THW).max((-2, -1))).min((-2, -1))
     alpha_THW = np.where(near_THW > 1, closed_THW, alpha_THW)
-    return Matte(_unmix(video_THWC, ground_HWC, alpha_THW), alpha_THW)
+    # What the actors alone look like: F of ``video = a F + (1 - a) ground``.
+    own_THWC = ground_HWC + (video_THWC - ground_HWC) / np.maximum(alpha_THW, 1e-3)[..., None]
+    return Matte(np.rint(np.clip(own_THWC, 0, 255)).astype(np.uint8), alpha_THW)
 
 
 def _beyond(box_T4: np.ndarray, H: int, W: int) -> Float32[np.ndarray, "T H W"]:
@@ -116,10 +118,3 @@ def _around(image_THW: np.ndarray) -> np.ndarray:
     """Each pixel's 3 x 3 neighbours, (T,H,W,3,3)."""
     padded = np.pad(image_THW, ((0, 0), (1, 1), (1, 1)), mode="edge")
     return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
-
-
-def _unmix(video_THWC: np.ndarray, ground_HWC: np.ndarray, alpha_THW: np.ndarray) -> np.ndarray:
-    """What the actors alone look like: F of ``video = a F + (1 - a) ground``."""
-    alpha_THW1 = np.maximum(alpha_THW, 1e-3)[..., None]
-    own_THWC = ground_HWC + (video_THWC - ground_HWC) / alpha_THW1
-    return np.rint(np.clip(own_THWC, 0, 255)).astype(np.uint8)

@@ -61,7 +61,8 @@ def burn(video_THWC: Video, script: Script) -> Video:
     if T != script.frames:
         raise UserError(f"a film of {T} frames is not of this script, which has {script.frames}")
     rows = max(1, round(H * _BAND))
-    band_HW = np.broadcast_to(_DARK * _ramp(rows)[:, None], (rows, W))
+    rise = np.clip((np.arange(rows) + 0.5) / rows * 3, 0, 1)  # in the upper third: smoothstep
+    band_HW = np.broadcast_to(_DARK * (rise * rise * (3 - 2 * rise))[:, None], (rows, W))
     out_THWC = video_THWC.copy()
     for first, last, text in _cues(script):
         below = out_THWC[first:last, H - rows :]
@@ -76,12 +77,6 @@ def check(script: Script, size: tuple[int, int]) -> None:
     """Raises UserError where ``burn`` would, for frames of (H, W); call it before filming."""
     for _, _, text in _cues(script):
         _letters(text, max(1, round(size[0] * _BAND)), size[1])
-
-
-def _ramp(rows: int) -> np.ndarray:
-    """From 0 at the top to 1 in the upper third, then even: smoothstep."""
-    rise = np.clip((np.arange(rows) + 0.5) / rows * 3, 0, 1)
-    return rise * rise * (3 - 2 * rise)
 
 
 def _letters(text: str, rows: int, width: int) -> np.ndarray:
