@@ -44,7 +44,7 @@ def scene(N: int, B: int, T: int, H: int, W: int, D: int, F: int) -> tuple[Any, 
     mapped = normal(B, N, layout.FEATURES, D)
     shapes, mask = layout.draw_parts(boxes, jnp.ones((B, T, N)), mapped, height=H, width=W)
     weights = normal(D, D), normal(D), normal(D, F), normal(F), normal(D, F), normal(N, B, F)
-    return *shapes, mask, normal(B, H, W, F), *weights
+    return *shapes, jnp.maximum(mask, 1e-3), normal(B, H, W, F), *weights
 
 
 CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]] = {
@@ -168,6 +168,24 @@ def test_a_scene_is_the_same_both_ways() -> None:
     params = ours.init(jax.random.key(0), batch, **size)
     close(ours.apply(params, batch, **size), plain.apply(params, batch, **size))
     assert is_taken(functools.partial(ours.apply, params, **size), batch)
+
+
+def test_rows_without_an_actor_are_left_out() -> None:
+    arrays = list(scene(2, 2, 3, 12, 16, 24, 32))
+    hidden = np.ones(arrays[4].shape, bool)
+    hidden[0, 0, :, 4:8] = hidden[1, :, 1] = hidden[1, 1, 0, 0, 3] = False
+    arrays[4] = jnp.where(hidden, 0.0, arrays[4])
+    grad = normal(*jax.eval_shape(paint._plain, *arrays).shape)
+    ours, plain = ((out, *pull(grad)) for out, pull in
+                   (jax.vjp(f, *arrays) for f in (paint._fused, paint._plain)))  # fmt: skip
+    shown = ours[5] != 0  # four rows a block: all of these and no others
+    assert not shown[0, 1:].any() and not shown[0, :, :, :4].any() and not shown[0, :, :, 8:].any()
+    assert not shown[1, 0, [0, 2]].any() and not shown[1, 1, 0, 4:].any()
+    plain = (*plain[:5], jnp.where(shown, plain[5], 0.0), *plain[6:])
+    for a, b in zip(ours, plain, strict=True):
+        close(a, b)
+    unknown = paint._fused(*arrays[:4], arrays[4].at[1, 1, 0, 11, 2].set(jnp.nan), *arrays[5:])
+    assert np.isnan(unknown[1, 0, 11, 2]).all()
 
 
 def test_what_is_no_number_is_seen() -> None:

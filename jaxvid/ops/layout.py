@@ -15,6 +15,7 @@ FEATURES = 21
 ALONG, DOWN = (1, 3, 5, 13, 14, 17, 18), (2, 4, 6, 15, 16, 19, 20)
 BOTH = (7, 8, 9, 10, 11, 12)
 PLACES = 8  # of both, and zeros: as many as a vector has
+FAINT = 1e-6  # a mask below is 0: nothing need be painted there
 
 
 def draw(
@@ -29,7 +30,8 @@ def draw(
     With (u, v) the pixel's place in the box, both -1..1 from side to side and held a little beyond:
     1, u, v, |u|, |v|, u², v², uv, r = √(u²+v²), max and min of |u| and |v|, r cos 3θ and r cos 5θ
     of the angle θ = atan2(u, -v), and sin and cos of πu, πv, 2πu, 2πv. The mask falls from 1 to 0
-    within about a pixel of the box's sides and is 0 for an actor that is not on screen.
+    within about a pixel of the box's sides, is 0 from the fourth on, and for an actor that is not
+    on screen.
     """
     boxes_NBT4, visible_NBT = (jnp.moveaxis(x, 2, 0) for x in (boxes_BTN4, visible_BTN))
     u, v, mask = _places(boxes_NBT4, visible_NBT, height, width)
@@ -100,6 +102,7 @@ def _places(
     across = jax.nn.sigmoid((half_w - jnp.abs(dx_NBTW)) * (4.0 * width)) * visible_NBT[..., None]
     down = jax.nn.sigmoid((half_h - jnp.abs(dy_NBTH)) * (4.0 * height))
     mask = down[..., :, None] * across[..., None, :]
+    mask = jnp.where(mask < FAINT, 0.0, mask)
     return jnp.clip(dx_NBTW / half_w, -1.2, 1.2), jnp.clip(dy_NBTH / half_h, -1.2, 1.2), mask
 
 

@@ -25,7 +25,8 @@ def paint(
 
     ``shapes``: of features D, see ``layout.draw_parts``; ``edge``: We (D,D) and be; ``gate``: Wg
     (D,F) and bg; ``value``: Wv (D,F). Machine code on a CPU with one device, float32, where D, F
-    and the width are multiples of 8; it can be differentiated backwards as often as one likes.
+    and the width are multiples of 8; it can be differentiated backwards as often as one likes. It
+    leaves an actor out of rows where all of its mask is 0, and the mask has no gradient there.
     """
     arrays: tuple[Any, ...] = (*shapes, mask_NBTHW, ground_BHWF, *edge, *gate, value, look_NBF)
     (N, B, T, H, W), (D, F) = mask_NBTHW.shape, value.shape

@@ -58,8 +58,30 @@ class Painter(Kernel):
         """From row r on."""
         return self.of(name, actor, self.H * self.W * features, r * (self.W * features))
 
+    def shown(self, actor: Value, r: Value, rows: Value) -> Value:
+        """Whether the mask of some rows is not zero everywhere."""
+        code, mask = self.code, self.pixel("mask", actor, r, 1)
+
+        def some(i: Value, sums: list[Value]) -> list[Value]:
+            x = code.vector(mask, i)
+            return [code.fma(x, x, sums[0])]
+
+        (total,) = code.fold(rows * self.W, some, [code.spread(0.0)], step=self.program.lanes)
+        zero = code.same(0.0, total := code.total(total))[0]
+        return Value(code, code.builder.fcmp_unordered("!=", total.raw, zero.raw))  # or no number
+
     def of_slot(self, actor: Value) -> list[Value]:
         return [self.code.at(self.slots, actor * self.slot + start) for start in self.starts]
+
+    def over(self, r: Value, rows: Value, field: Value) -> None:
+        """All actors painted over the field of some rows, but for those that nothing is seen of."""
+
+        def actor(n: Value) -> None:
+            with self.code.when(self.shown(n, r, rows)):
+                self.layers(n, r, rows)
+                self.painted(n, r, rows, field)
+
+        self.code.each(self.N, actor)
 
     def layers(self, actor: Value, r: Value, rows: Value) -> None:
         """E, H, the gate before its sigmoid and the value without the look, of some rows."""
@@ -124,12 +146,7 @@ class Forward(Painter):
     def block(self, r: Value, rows: Value) -> None:
         field = self.pixel("out", 0, r, self.F)
         self.ground(r, rows, field)
-
-        def actor(n: Value) -> None:
-            self.layers(n, r, rows)
-            self.painted(n, r, rows, field)
-
-        self.code.each(self.N, actor)
+        self.over(r, rows, field)
 
 
 class Backward(Painter):
@@ -166,15 +183,18 @@ class Backward(Painter):
     def block(self, r: Value, rows: Value) -> None:
         code = self.code
         self.ground(r, rows, self.field)
-
-        def actor(n: Value) -> None:
-            self.layers(n, r, rows)
-            self.painted(n, r, rows, self.field)
-
-        code.each(self.N, actor)
+        self.over(r, rows, self.field)
         grad, to = self.pixel("grad", 0, r, self.F), self.pixel("d_ground", 0, r, self.F)
         self.vectors(rows * self.W * self.F, lambda i: code.store(code.vector(grad, i), to, i))
-        code.each(self.N, lambda i: self.of_actor(i * -1 + (self.N - 1), r, rows, to))
+
+        def actor(i: Value) -> None:
+            n = i * -1 + (self.N - 1)
+            for name, per in (("d_places", PLACES), ("d_mask", 1)):
+                self.fill(0.0, self.pixel(name, n, r, per), rows * (self.W * per))
+            with code.when(self.shown(n, r, rows)):
+                self.of_actor(n, r, rows, to)
+
+        code.each(self.N, actor)
 
     def of_actor(self, actor: Value, r: Value, rows: Value, grad: Value) -> None:
         """An actor's gradients, from that of the field with it to that of the field without."""
