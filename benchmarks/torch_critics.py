@@ -120,6 +120,7 @@ class Critics(nn.Module):
         said_BD = self.text(batch["text"])[2]
         if hasattr(self, "class"):
             said_BD = said_BD + getattr(self, "class")(batch["label"])
+        said_BD = said_BD.repeat_interleave(len(video) // len(said_BD), 0)
         still = {name: take_frames(batch[name], picked_Bn) for name in ("boxes", "visible")}
         frames = take_frames(video, picked_Bn)
         frame_logits = self.frame(frames, {**batch, **still}, said_BD)

@@ -178,8 +178,9 @@ class GanStep:
         n, B = len(videos), len(picked)
         joined = {
             name: torch.stack([c[name] for c in conditions], 1).flatten(0, 1)
-            for name in ("times", "text", "boxes", "visible", "attributes", "background", "label")
+            for name in ("times", "boxes", "visible", "attributes", "background")
         }
+        joined |= {name: conditions[0][name] for name in ("text", "label")}
         video, picks = torch.stack(videos, 1).flatten(0, 1), picked.repeat_interleave(n, 0)
         with _lowered(self.run, video):
             return self.critics(video, picks, joined).reshape(B, n, -1).unbind(1)

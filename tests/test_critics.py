@@ -67,6 +67,14 @@ def test_an_example_is_judged_without_the_others(params: Any, logits: np.ndarray
     assert np.abs(alone[1] - logits[1]).max() > 1e-3
 
 
+def test_words_of_clips_in_a_row_are_given_once(params: Any) -> None:
+    video = np.concatenate([VIDEO, VIDEO[::-1]])
+    picked, batch = (jax.tree.map(lambda x: x.repeat(2, 0), x) for x in (PICKED, BATCH))
+    logits = judge(params, video, picked, batch)
+    once = judge(params, video, picked, batch | {x: BATCH[x] for x in ("text", "label")})
+    np.testing.assert_allclose(once, logits, atol=1e-5)
+
+
 def test_the_frame_critic_sees_the_picked_frames_alone(params: Any, logits: np.ndarray) -> None:
     changed = VIDEO.copy()
     changed[:, 2] *= -1  # the second that is picked, in both examples

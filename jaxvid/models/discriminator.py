@@ -111,7 +111,10 @@ class ClipEyes(nn.Module):
 
 
 class Critics(nn.Module):
-    """Both critics on one clip: ``(video, picked frames (B,n), batch) -> logits (B, n + T)``."""
+    """Both critics on one clip: ``(video, picked frames (B,n), batch) -> logits (B, n + T)``.
+
+    Text and label may be of fewer, (B/k): each is that of k clips in a row.
+    """
 
     config: CriticConfig
     classes: int = 0
@@ -123,6 +126,7 @@ class Critics(nn.Module):
         _, _, said_BD = TextEncoder(c.text_width, 0, c.heads, name="text")(batch["text"])
         if self.classes:
             said_BD += ClassEmbed(c.text_width, self.classes, name="class")(batch["label"])
+        said_BD = jnp.repeat(said_BD, len(video_BTHWC) // len(said_BD), axis=0)
         video = video_BTHWC.astype(said_BD.dtype)
         index = picked_Bn[:, :, None, None]
         frames = jnp.take_along_axis(video, index[..., None], axis=1)

@@ -358,14 +358,16 @@ def _judge_all(
     picked: jax.Array,
     conditions: list[Batch],
 ) -> list[jax.Array]:
-    """Logits of several clips an example in one call: XLA compiles one critic, not five."""
+    """Logits of several clips an example in one call: XLA compiles one critic, not five. Their text
+    is the same, and read once."""
     n, (B, *_) = len(videos), videos[0].shape
-    names = ("times", "text", "boxes", "visible", "attributes", "background", "label")
+    names = ("times", "boxes", "visible", "attributes", "background")
 
     def join(arrays: list[jax.Array]) -> jax.Array:
         # Example-major, so that a batch sharded over devices stays where it is.
         return jnp.stack(arrays, axis=1).reshape(B * n, *arrays[0].shape[1:])
 
     joined = {name: join([c[name] for c in conditions]) for name in names}
-    logits = game.judge(params, join(videos), join([picked] * n), joined)
+    said = {name: conditions[0][name] for name in ("text", "label")}
+    logits = game.judge(params, join(videos), join([picked] * n), joined | said)
     return list(logits.reshape(B, n, -1).swapaxes(0, 1))
