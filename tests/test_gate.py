@@ -225,11 +225,28 @@ def test_the_gate_writes_what_it_found(
     assert [check.name for check in verdict.checks] == names
     for name in ("gate.json", "report.html", "before_after.gif"):
         assert (tuned / name).stat().st_size > 200
+    page = (tuned / "report.html").read_text(encoding="utf-8")
+    for name in ("smoothness", "jerk", "fresh critic"):
+        assert f'<bdi>{name}</bdi> <span class="muted" title="lower is better">' in page
     seen = opened._known[2, 2, False][1]
     opened.judge(reinforce.load_rl(tuned)[1], prompts=2, samples=2, critics=False)
     assert opened._known[2, 2, False][1] is seen  # the same reference is not looked at again
     other = jax.tree.map(lambda x: x + 0.1, reinforce.load_rl(tuned)[1])
     assert opened._reference(other, 2, 2) is not seen
+
+
+def test_the_divergence_is_of_every_clip_over_its_frames_with_an_action() -> None:
+    class Policy:
+        """A mean of sqrt(2 n) in every frame of clip n, and of much more in the first one."""
+
+        def apply(self, params: Any, batch: Any, known: Any, mask: Any) -> tuple[Any, Any]:
+            mean = jnp.sqrt(2.0 * jnp.arange(3.0))[:, None] + jnp.zeros((3, 4))
+            return mean.at[:, 0].set(99.0)[..., None], jnp.zeros((3, 4, 1))
+
+    mask = np.zeros((3, 4, 8, 8, 1), np.float32)
+    mask[:, 0] = 1.0  # known, so without an action
+    batch = {"video": np.zeros((3, 4, 8, 8, 3), np.uint8), "mask": mask}
+    np.testing.assert_allclose(gate._divergence(Policy(), {}, batch), [0.0, 1.0, 2.0], atol=1e-5)
 
 
 def test_a_run_ends_at_its_budget(tuned: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
