@@ -28,6 +28,7 @@ from jaxvid.training import Nets, make_game
 from jaxvid.typing import Batch, HostBatch, Params
 
 MEMORISED = 0.75  # of the distance that real held-out clips have: below it clips are copies
+COPIED = 0.1  # of clips nearer than 99 % of real ones: of many training clips few are looked at
 Fill = Callable[[np.ndarray, int], np.ndarray]  # known frames, factor -> all frames
 
 
@@ -335,8 +336,8 @@ def _memorised(subject: Subject, train: Source, *, most: int = 2048) -> list[Fig
             states[name] = update(state, batch["video"], batch["index"])
     made, real = (np.asarray(content.compute(s)["distance"]) for s in states.values())
     copied = float((made < np.quantile(real, 0.01)).mean()) if real.max() > 0 else float("nan")
-    note = f"to the nearest of {looked} training clips"
-    if made.mean() < MEMORISED * real.mean():
+    note = f"to the nearest of {looked} of {len(train)} training clips"
+    if made.mean() < MEMORISED * real.mean() or copied >= COPIED:
         note = f"MEMORISED: {made.mean() / real.mean():.2f} of real clips' distance {note}"
     return [
         Figure("nearest training clip", float(made.mean()), ceiling=float(real.mean()),
