@@ -30,6 +30,16 @@ def test_group_advantages_are_those_of_numpy() -> None:
     assert float(flat) == 0.0
 
 
+def test_what_stands_behind_a_sentence_does_not_make_it_count_for_more() -> None:
+    """Sentences of five tokens, alone and in an array of thirteen."""
+    longer = np.pad(REWARD, ((0, 0), (0, 8)))
+    acts = jnp.asarray(np.pad(np.ones_like(REWARD), ((0, 0), (0, 8))))
+    alone, _ = rl.group_advantages(jnp.asarray(REWARD), group=3)
+    found, _ = rl.group_advantages(jnp.asarray(longer), group=3, acts_BT=acts)
+    np.testing.assert_allclose(found[:, :5], alone, atol=1e-6)
+    assert not np.asarray(found[:, 5:]).any()
+
+
 def test_leave_one_out_compares_with_the_others() -> None:
     found, _ = rl.group_advantages(jnp.asarray(REWARD), group=3, baseline="leave_one_out")
     for i in range(6):

@@ -111,6 +111,7 @@ def test_advantages_are_those_of_an_oracle() -> None:
     rng = np.random.default_rng(1)
     reward = -rng.integers(0, 3, (8, 5, 2)).astype(np.float32)
     reward[4:, :, 1] = -1.0  # a group without variance
+    acts = (rng.random((8, 5)) < 0.7).astype(np.float32)
     config = PlannerRlConfig(
         rewards=("unread", "invented"), weights=(1.0, 0.5), group=4, discount=0.9
     )
@@ -121,10 +122,10 @@ def test_advantages_are_those_of_an_oracle() -> None:
             value[:, t] = sum(0.9 ** (k - t) * reward[:, k, r] for k in range(t, 5))
         for g in (slice(0, 4), slice(4, 8)):
             centred = value[g] - value[g].mean(0)
-            spread = np.sqrt((centred**2).mean())
+            spread = np.sqrt((centred[acts[g] > 0] ** 2).mean())
             if spread > 1e-6:
                 expected[g] += weight * np.clip(centred / (spread + 1e-4), -5, 5)
-    found, flat = weigh(config, jnp.asarray(reward))
+    found, flat = weigh(config, jnp.asarray(reward), jnp.asarray(acts))
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert float(flat) == 0.25
 

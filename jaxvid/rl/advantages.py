@@ -26,6 +26,7 @@ def group_advantages(
     *,
     group: int,
     baseline: Literal["group", "leave_one_out"] = "group",
+    acts_BT: Frames | None = None,
 ) -> tuple[Frames, Float[Array, ""]]:
     """How much better than its group's clips a clip does from frame t on, and the share of groups
     that say nothing because all of their clips did the same.
@@ -33,12 +34,15 @@ def group_advantages(
     ``group``: (Q - mean over the group) / (standard deviation over group and time + 1e-4), clipped
     to ±5 (GRPO: Shao et al., 2024; over time as well, since that of single frames amplifies the
     noise of the last ones). ``leave_one_out``: Q minus the mean of the others (RLOO: Kool et al.,
-    2019). A group without variance has advantage 0.
+    2019). A group without variance has advantage 0. ``acts``: 1 where there is an action, 0
+    elsewhere; the deviation is over these, so that short sentences count no more than long ones.
     """
     B, T = value_BT.shape
     value = value_BT.reshape(B // group, group, T)
     centred = value - value.mean(1, keepdims=True)
-    spread = jnp.sqrt((centred**2).mean((1, 2), keepdims=True))
+    acts = jnp.ones_like(value) if acts_BT is None else acts_BT.reshape(value.shape)
+    total = (acts * centred**2).sum((1, 2), keepdims=True)
+    spread = jnp.sqrt(total / jnp.maximum(acts.sum((1, 2), keepdims=True), 1.0))
     flat = spread < 1e-6
     if baseline == "group":
         advantage = jnp.clip(centred / (spread + 1e-4), -CLIP, CLIP)

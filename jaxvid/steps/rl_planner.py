@@ -57,7 +57,7 @@ def make_planner_rl_step(tuning: Rehearsal, *, reduce: Reduce = lambda tree: tre
             temperature=config.temperature, group=config.group, index_B=batch["index"],
         )  # fmt: skip
         reward_NSR = _rewards(config, batch, draw)
-        better_NS, flat = weigh(config, reward_NSR)
+        better_NS, flat = weigh(config, reward_NSR, _choices(draw))
         fixed = jax.lax.stop_gradient(distribution(tuning, state.reference, batch, draw)[0])
         then, new, metrics = None, state, dict[str, jax.Array]()
         for i in range(config.updates):
@@ -99,13 +99,20 @@ def distribution(
     return logp_NSV, jnp.take_along_axis(logp_NSV, draw.tokens_BS[..., None], axis=-1)[..., 0]
 
 
-def weigh(config: PlannerRlConfig, reward_NSR: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _choices(draw: Sample) -> jax.Array:
+    """1 where more than one token was allowed, 0 elsewhere and behind the sentence (N,S)."""
+    return (allowed(states(draw.tokens_BS)).sum(-1) > 1).astype(jnp.float32)
+
+
+def weigh(
+    config: PlannerRlConfig, reward_NSR: jax.Array, choice_NS: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Advantages (N,S) of all terms by their weights, and the share of groups without variance."""
     total, flat = jnp.zeros(reward_NSR.shape[:2]), jnp.zeros(())
     for r, weight in enumerate(config.weights):
         value = advantages.rewards_to_go(reward_NSR[..., r], discount=config.discount)
         better, same = advantages.group_advantages(
-            value, group=config.group, baseline=config.baseline
+            value, group=config.group, baseline=config.baseline, acts_BT=choice_NS
         )
         total, flat = total + weight * better, flat + same / len(config.weights)
     return total, flat
@@ -124,9 +131,10 @@ def _objective(
     the first update, so that their ratio is exactly 1 there."""
     logp_NSV, said_NS = distribution(tuning, params, batch, draw)
     old_NS = jax.lax.stop_gradient(said_NS if then_NS is None else then_NS)
-    choice_NS = (allowed(states(draw.tokens_BS)).sum(-1) > 1).astype(jnp.float32)
     ratio_NS = jnp.exp(said_NS - old_NS)
-    gain = (choice_NS * advantages.clipped(ratio_NS, better_NS, clip=tuning.config.clip)).sum(-1)
+    gain = (_choices(draw) * advantages.clipped(ratio_NS, better_NS, clip=tuning.config.clip)).sum(
+        -1
+    )
     # The gradient of KL is Σ_v p (log p - log p_ref) ∇log p: exactly zero before the first update.
     apart_NSV = logp_NSV - fixed_NSV
     apart_NSV = jnp.where(jnp.abs(apart_NSV) < ROUNDING, 0.0, apart_NSV)
