@@ -107,6 +107,24 @@ def test_grey_tensors_become_rgb_and_the_name_is_the_caption(tmp_path):
     assert len(opened(f"moving_mnist@{tmp_path}", "test")) < 6
 
 
+def test_windows_lie_anywhere_in_long_clips_and_stay_there(tmp_path):
+    clips = [clip(i, T=4 * FRAMES) for i in range(24)]
+    own = {
+        "train": [{"image_sequence": video} for video in clips],
+        "test": [{"image_sequence": clip(0)}],
+    }
+    prepare(tmp_path, tensors, own)
+    sources = [opened(f"toy_set@{tmp_path}") for _ in range(2)]
+    starts = [
+        next(t for t in range(4 * FRAMES) if (video[t] == example.video[0]).all())
+        for video, example in zip(clips, sources[0], strict=True)
+    ]
+    assert min(starts) < FRAMES and max(starts) >= 2 * FRAMES
+    for record, start in enumerate(starts):
+        for source in sources:
+            np.testing.assert_array_equal(source[record].video, clips[record][start:][:FRAMES])
+
+
 def test_images_in_sequence_with_class_names(tmp_path):
     def features(f):
         return {**images(f), "label": f.ClassLabel(names=["ApplyLipstick", "jump_rope"])}

@@ -48,7 +48,10 @@ def open_tfds(
 
 
 class Prepared:
-    """A prepared set as a source. Frame rates are not stored there: clips count as config.fps."""
+    """A prepared set as a source. Frame rates are not stored there: clips count as config.fps.
+
+    A record is one example, however long: a window of it, anywhere, fixed by seed and record.
+    """
 
     def __init__(
         self,
@@ -90,7 +93,8 @@ class Prepared:
         example = self.records[record]
         stored = _get(example, self.layout.video)
         stored = stored if isinstance(stored, np.ndarray) else list(stored)
-        start = transforms.window_start(len(stored), self.frames, seed=self.seed + record)
+        seed = self.seed + record
+        start = transforms.window_start(len(stored), self.frames, seed=seed, count=1)
         cut = [_pixels(frame) for frame in stored[start : start + self.frames]]
         if not cut:
             raise UserError(f"{self.name}: example {record} has no frames; prepare the set anew")

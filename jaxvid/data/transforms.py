@@ -85,13 +85,16 @@ def windows(length: int, frames: int) -> int:
     return max(1, length // frames)
 
 
-def window_start(length: int, frames: int, window: int = 0, *, seed: int = 0) -> int:
+def window_start(
+    length: int, frames: int, window: int = 0, *, seed: int = 0, count: int = 0
+) -> int:
     """First frame of a window. They do not overlap; ``seed`` chooses among what is left over.
 
     A clip of 29 frames has one window of 16, which starts somewhere in 0..13; which one is fixed by
-    the seed, so an example is the same in every epoch and can be held in memory.
+    the seed, so an example is the same in every epoch and can be held in memory. ``count``: how
+    many windows are made of the clip; 0 for as many as fit.
     """
-    slack = max(0, length - windows(length, frames) * frames)
+    slack = max(0, length - (count or windows(length, frames)) * frames)
     shift = int(np.random.Philox(key=seed % 2**64).random_raw() % (slack + 1))
     return window * frames + shift
 
