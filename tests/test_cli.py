@@ -18,7 +18,7 @@ import train.gan
 import train.planner
 import train.quickstart
 import train.rl
-from jaxvid import cli, config, pipeline, presets, screenwriter
+from jaxvid import cli, config, pipeline, presets, screenwriter, training_planner
 from jaxvid.assets import load_script
 from jaxvid.config import PlannerRun
 from jaxvid.data.decode import read_video
@@ -119,6 +119,23 @@ def test_only_what_may_not_change_is_named(tmp_path: pathlib.Path) -> None:
     other = dataclasses.replace(before, train=dataclasses.replace(longer, seed=5))
     with pytest.raises(UserError, match="train.seed 0, now 5"):
         check_run(tmp_path, other)
+
+
+def test_quickstart_looks_at_all_stages_before_the_first(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def train_planner(run: PlannerRun, folder: pathlib.Path) -> None:
+        raise UserError(f"trained in {folder}")
+
+    monkeypatch.setattr(training_planner, "train_planner", train_planner)
+    monkeypatch.chdir(tmp_path)
+    assert "trained in runs/quickstart/planner" in refused(train.quickstart.main, [], capsys)
+    short = refused(train.quickstart.main, ["--short"], capsys)
+    assert "trained in runs/quickstart-short/planner" in short
+    gan = presets.quickstart_gan()
+    longer = dataclasses.replace(gan, loss=dataclasses.replace(gan.loss, warmup=7))
+    open_run(tmp_path / "runs/quickstart/gan", longer)
+    assert "loss.warmup 7, now" in refused(train.quickstart.main, [], capsys)
 
 
 @pytest.mark.parametrize(

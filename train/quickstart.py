@@ -36,8 +36,9 @@ PROMPTS = (
 class Options:
     """Trains a small text-to-video model from nothing and writes videos."""
 
-    run: pathlib.Path = pathlib.Path("runs/quickstart")
-    """Folder of the run; the same command goes on where it stopped."""
+    run: pathlib.Path | None = None
+    """Folder of the run; the same command goes on where it stopped. By default runs/quickstart, or
+    runs/quickstart-short."""
     short: bool = False
     """A twentieth of the steps: to see that everything works, not that it learns."""
     backend: str = "jit"
@@ -57,22 +58,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jaxvid.video.compose import tile
 
         began = time.monotonic()
+        folder = options.run or pathlib.Path(
+            "runs/quickstart-short" if options.short else "runs/quickstart"
+        )
         planner = _shaped(presets.quickstart_planner(), options)
         gan = _shaped(presets.quickstart_gan(), options)
         rl = _shaped(presets.quickstart_rl(), options)
+        gan_run, _ = training.open_training(gan)  # with the classes of its data, as it is saved
+        for part, run in (("planner", planner), ("gan", gan_run), ("rl", rl)):
+            training.check_run(folder / part, run)
         say("1/5 planner: from prompt to script")
-        training_planner.train_planner(planner, options.run / "planner")
+        training_planner.train_planner(planner, folder / "planner")
         say("2/5 generator and critics: from script to clip")
-        training.train_gan(gan, options.run / "gan")
+        training.train_gan(gan, folder / "gan")
         say("3/5 reinforcement: smoother and more coherent motion")
-        reinforce.train_rl(rl, options.run / "rl")
+        reinforce.train_rl(rl, folder / "rl")
         asked, drawn = (2, 2) if options.short else (8, 4)
-        reinforce.try_gate(options.run / "rl", prompts=asked, samples=drawn, critics=False)
+        reinforce.try_gate(folder / "rl", prompts=asked, samples=drawn, critics=False)
         say("4/5 evaluation on held-out prompts")
-        evaluate.evaluate(options.run, prompts=20 if options.short else 200, full=False)
+        evaluate.evaluate(folder, prompts=20 if options.short else 200, full=False)
         say("5/5 samples")
-        pipe = pipeline.load(options.run)
-        samples = options.run / "samples"
+        pipe = pipeline.load(folder)
+        samples = folder / "samples"
         samples.mkdir(exist_ok=True)
         clips = [pipe.generate(prompt, seed=i) for i, prompt in enumerate(PROMPTS)]
         for i, clip in enumerate(clips):
@@ -83,8 +90,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         seconds = parallel.compile_seconds()
         say(f"done in {minutes:.1f} minutes, of which compiling {seconds:.0f} seconds")
         say(f"watch {samples / 'all.gif'} and {samples / '0.mp4'}, and what tuning changed in")
-        say(f"  {options.run / 'rl' / 'before_after.gif'} and report.html beside it; then try:")
-        say(f"  jaxvid generate --run {options.run} 'a small blue star moves up' --out star.mp4")
+        say(f"  {folder / 'rl' / 'before_after.gif'} and report.html beside it; then try:")
+        say(f"  jaxvid generate --run {folder} 'a small blue star moves up' --out star.mp4")
 
 
 def _shaped(run: Any, options: Options) -> Any:
