@@ -12,7 +12,7 @@ import numpy as np
 from jaxvid import config as configs
 from jaxvid import grammar, loop
 from jaxvid.config import PlannerRun
-from jaxvid.data.prompts import Kind, PromptSource
+from jaxvid.data.prompts import Kind, PromptSource, leave_signals
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.lock import locked
 from jaxvid.io.weights import check_weights, read_weights
@@ -159,7 +159,7 @@ def prompt_batches(
     ahead = 2 * data.threads
     options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=ahead)
     workers = grain.MultiprocessingOptions(data.workers, per_worker_buffer_size=ahead)
-    iterator = batches.to_iter_dataset(options).mp_prefetch(workers).__iter__()
+    iterator = batches.to_iter_dataset(options).mp_prefetch(workers, leave_signals).__iter__()
     try:
         yield from iterator
     finally:

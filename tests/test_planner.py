@@ -2,6 +2,9 @@
 
 import dataclasses
 import functools
+import multiprocessing
+import os
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -366,6 +369,21 @@ def test_kinds_of_stories_take_turns_also_after_a_stop():
     run = dataclasses.replace(run, data=DataConfig(text_length=128, threads=1))
     scenes = next(training_planner.prompt_batches(run, 1, 0))
     assert scenes["text"].shape == (4, 128) and scenes["tokens"].shape == (4, S)
+
+
+def test_signals_to_all_processes_of_a_run_leave_those_that_make_prompts():
+    data = DataConfig(source="stories", text_length=256, threads=1, workers=1)
+    run = PlannerRun(data=data, train=TrainConfig(batch_size=4))
+    made = training_planner.prompt_batches(run, 0, 0)
+    next(made)
+    (worker,) = multiprocessing.active_children()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    for _ in range(8):
+        next(made)
+    assert worker.is_alive()
+    made.close()
+    assert not worker.is_alive()
 
 
 def test_texts_too_short_for_stories_are_refused():

@@ -1,5 +1,6 @@
 """Prompts and their outlines as batches: what the planner is trained on."""
 
+import signal
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,6 +18,14 @@ from jaxvid.typing import HostBatch
 Example = tuple[Wording, Outline, np.ndarray | None]
 Kind = Literal["short", "long", "pictured"]  # stories of one take, of more, beside a picture
 SHORT = 160  # bytes for stories of one take
+
+
+def leave_signals(worker: int, workers: int) -> None:
+    """For a process that makes prompts: the one that trains hears Ctrl-C and SIGTERM too, saves,
+    and ends this one.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class PromptSource:
