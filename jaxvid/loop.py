@@ -165,8 +165,8 @@ def run(
                 say(f"{name}: {lost}; back to step {checkpoints.latest or 0} (return {back})")
                 if back > config.rollbacks:
                     raise UserError(
-                        f"{name}: lost {back} times, at last because {lost}; lower --optim.lr and "
-                        "--critic-optim.lr, or look at the data"
+                        f"{name}: lost {back} times, at last because {lost}; look at the data, or "
+                        "lower --optim.lr and --critic-optim.lr in a new --run"
                     ) from None
 
 

@@ -210,6 +210,7 @@ def train_rl(run: RlRun, folder: pathlib.Path, *, gate: Gate | None = None) -> R
     say(f"rl: {run.rl.algorithm}, rewards {', '.join(run.rl.rewards)}")
     if committed(folder / "checkpoints") and os.path.isfile(folder / "generator.json"):
         tuning, state, tuned = _resumed(run, folder)
+        check_rewards(tuned, run)  # the backend may be another one
         source = open_source(tuned.data, split="train", seed=tuned.train.seed)
     else:
         trained, base = _base(run, folder)

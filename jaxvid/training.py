@@ -90,18 +90,15 @@ def _make_folder(folder: pathlib.Path, run: Any) -> None:
 
 
 def _essence(run: Any) -> Any:
-    """The run without what may change when it goes on: how long, how often, on which devices."""
-    train = dataclasses.replace(
-        run.train,
-        steps=1,
-        log_every=1,
-        sample_every=1,
-        checkpoint_every=1,
-        keep=1,
-        tensorboard=False,
-        watchdog=0.0,
-    )
-    return dataclasses.replace(run, train=train, mesh=configs.MeshConfig())
+    """The run without what may change when it goes on: how long, how often, how fast, on which
+    devices, and when it goes back or gives up.
+    """
+    train = TrainConfig(batch_size=run.train.batch_size, seed=run.train.seed)
+    free: dict[str, Any] = {"train": train, "mesh": configs.MeshConfig()}
+    if hasattr(run, "data"):  # what tunes another run has neither
+        free["data"] = dataclasses.replace(run.data, memory_gb=0.0, threads=1, workers=0)
+        free["compute"] = type(run.compute)(dtype=run.compute.dtype)
+    return dataclasses.replace(run, **free)
 
 
 def _first_difference(before: Any, now: Any, name: str = "") -> str:

@@ -20,7 +20,7 @@ import train.quickstart
 import train.rl
 from jaxvid import cli, config, pipeline, presets, screenwriter, training_planner
 from jaxvid.assets import load_script
-from jaxvid.config import PlannerRun
+from jaxvid.config import PlannerRlRun, PlannerRun, RlRun
 from jaxvid.data.decode import read_video
 from jaxvid.io.media import write_video
 from jaxvid.outline import stated
@@ -136,6 +136,24 @@ def test_quickstart_looks_at_all_stages_before_the_first(
     longer = dataclasses.replace(gan, loss=dataclasses.replace(gan.loss, warmup=7))
     open_run(tmp_path / "runs/quickstart/gan", longer)
     assert "loss.warmup 7, now" in refused(train.quickstart.main, [], capsys)
+
+
+def test_how_fast_a_run_goes_on_may_change(tmp_path: pathlib.Path) -> None:
+    before = presets.quickstart_gan()
+    open_run(tmp_path, before)
+    now = dataclasses.replace(
+        before,
+        train=dataclasses.replace(before.train, skips=9, rollbacks=9, backend="pmap"),
+        data=dataclasses.replace(before.data, threads=9, workers=9, memory_gb=9.0),
+        compute=dataclasses.replace(before.compute, remat=True, accumulate=2),
+    )
+    check_run(tmp_path, now)
+    other = dataclasses.replace(now.compute, dtype="bfloat16")
+    with pytest.raises(UserError, match="compute.dtype 'float32', now 'bfloat16'"):
+        check_run(tmp_path, dataclasses.replace(now, compute=other))
+    for part in (RlRun(), PlannerRlRun()):
+        open_run(tmp_path / part.__class__.__name__, part)
+        check_run(tmp_path / part.__class__.__name__, part)
 
 
 @pytest.mark.parametrize(
