@@ -15,12 +15,14 @@ import math
 import os
 import pathlib
 import platform
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jaxlib
 from jax.sharding import Mesh
 
 from jaxvid import cluster, health, memory
@@ -327,20 +329,31 @@ def _note(mesh: Mesh, examples: int) -> dict[str, Any]:
     return {
         "jaxvid": __version__,
         "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
         "python": platform.python_version(),
         "platform": jax.default_backend(),
+        "device": _device(),
         "devices": jax.device_count(),
         "processes": cluster.count(),
         "mesh": dict(mesh.shape),
         "cores": os.cpu_count(),
+        "usable cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else None,
         "examples": examples,
     }
 
 
+def _device() -> str:
+    """The kind of the devices; of a CPU the model."""
+    kind, about = jax.devices()[0].device_kind, pathlib.Path("/proc/cpuinfo")
+    if kind != "cpu" or not about.is_file():
+        return kind
+    return (re.findall(r"model name\s*: (.*)", about.read_text("utf-8")) or [kind])[0]
+
+
 def _compare(note: dict[str, Any], here: dict[str, Any]) -> None:
     """Says what a resumed run has otherwise than the one that was saved; notes grew over time."""
-    for key in ("jax", "platform", "devices", "processes", "mesh", "cores"):
-        if note.get(key, here[key]) != here[key]:
+    for key in here:
+        if key != "examples" and note.get(key, here[key]) != here[key]:
             say(
                 f"note: saved with {key} {note[key]}, resumed with {here[key]}: results agree "
                 "to rounding, not to the bit"

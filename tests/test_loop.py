@@ -171,6 +171,29 @@ def test_several_in_a_row_go_back_to_the_checkpoint_and_another_order(
     )
 
 
+@pytest.mark.parametrize(
+    "key", ["jaxvid", "jax", "jaxlib", "python", "device", "cores", "usable cores", "devices"]
+)
+def test_another_machine_or_version_is_said(
+    key: str,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    note = loop._note
+    monkeypatch.setattr(loop, "_note", lambda *args: note(*args) | {key: "old"})
+    train(tmp_path / "other", 4)
+    monkeypatch.setattr(
+        loop, "_note", lambda *args: {k: v for k, v in note(*args).items() if k != key}
+    )
+    train(tmp_path / "before", 4)  # as versions did that had no such key
+    monkeypatch.undo()
+    train(tmp_path / "before", 8)
+    assert "note:" not in capsys.readouterr().out
+    train(tmp_path / "other", 8)
+    assert f"note: saved with {key} old, resumed with" in capsys.readouterr().out
+
+
 def test_changed_data_are_said(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture) -> None:
     train(tmp_path, 4, examples=10)
     train(tmp_path, 8, examples=10)
