@@ -5,6 +5,7 @@ Bad input is one line on stderr and exit code 2, before JAX is started where tha
 
 import dataclasses
 import difflib
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -318,8 +319,7 @@ def _explain(draft: Any) -> None:
     styles = ("red", "green", "yellow", "blue", "magenta", "cyan")
     text = rich.text.Text(draft.prompt)
     console = rich.console.Console(highlight=False)
-    lines = []
-    values = stated(draft.outline)
+    lines, values = [], stated(draft.outline)
     for n, span in enumerate(sorted(draft.spans, key=lambda span: (span.start, span.slot))):
         style = f"bold {styles[n % len(styles)]}"
         text.stylize(style, span.start, span.end)
@@ -375,18 +375,18 @@ def parse_run(
         config: Annotated[type(default), tyro.conf.arg(name="")] = default  # type: ignore[valid-type]
 
     parsed = tyro.cli(Options, args=arguments, prog=prog, description=presets[preset].__doc__)
-    run = parsed.config
-    tunes = not hasattr(run, "data")  # a run that tunes another has that one's data
+    run, tunes = parsed.config, not hasattr(default, "data")  # those have another run's data
     if parsed.data is not None and tunes:
         raise UserError(f"{prog} takes the data of the run that it tunes; leave out --data")
     if parsed.data is not None:
         run = dataclasses.replace(run, data=dataclasses.replace(run.data, source=parsed.data))
-    folder = parsed.run
-    if folder is None:
-        source = "" if tunes else run.data.source
+    if (folder := parsed.run) is None:
         name = "quickstart" if tunes else preset
-        if ":" in source:
-            name = pathlib.Path(source.partition(":")[2]).name
+        scheme, own, place = ("" if tunes else run.data.source).partition(":")
+        if scheme == "folder":
+            name = pathlib.Path(os.path.realpath(os.path.expanduser(place))).name
+        elif own:
+            name = place.replace("@", "/").replace(":", "/").partition("/")[0].strip(".~")
         folder = pathlib.Path("runs") / (name or "own")
     return run, folder / kind, parsed.dry_run
 

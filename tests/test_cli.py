@@ -482,11 +482,21 @@ def test_edit_works_on_a_video_file(
         ([], "runs/quickstart/planner"),
         (["--preset", "story"], "runs/story/planner"),
         (["--data", "folder:/films/birds"], "runs/birds/planner"),
+        (["--data", "folder:."], f"runs/{ROOT.name}/planner"),
+        (["--data", "folder:tests/.."], f"runs/{ROOT.name}/planner"),
+        (["--data", "folder:/films/birds/.."], "runs/films/planner"),
+        (["--data", "folder:/"], "runs/own/planner"),
         (["--data", "tfds:moving_mnist"], "runs/moving_mnist/planner"),
+        (["--data", "tfds:ucf101/ucf101_1:2.0.0@/sets/all"], "runs/ucf101/planner"),
+        (["--data", "tfds:moving_mnist@/sets/tfds"], "runs/moving_mnist/planner"),
+        (["--data", "tfds:~/sets/moving_mnist/1.0.0"], "runs/own/planner"),
         (["--preset", "story", "--run", "elsewhere"], "elsewhere/planner"),
     ],
 )
-def test_runs_are_named_after_the_preset_or_the_data(argv: list[str], folder: str) -> None:
+def test_runs_are_named_after_the_preset_or_the_data(
+    argv: list[str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
     _, path, _ = cli.parse_run(presets.PLANNER, argv, prog="test", kind="planner")
     assert path == pathlib.Path(folder)
 
