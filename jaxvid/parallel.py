@@ -79,11 +79,11 @@ def start(cache: bool = True, *, together: bool = False) -> None:
     if together:
         cluster.join()
     if cache and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        folder = cache_folder() / "xla"
         try:
+            folder = cache_folder() / "xla"
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            logger.warning("no compilation cache: %s", error)
+        except (OSError, RuntimeError) as error:  # RuntimeError: of a user without a home
+            logger.warning("no compilation cache: %s; set JAXVID_CACHE to a folder", error)
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
