@@ -1,7 +1,6 @@
 """What a person at a terminal sees: errors in one line, and nothing that a terminal would obey."""
 
 import contextlib
-import errno
 import io
 import logging
 import sys
@@ -9,11 +8,7 @@ import traceback
 from collections.abc import Iterator
 
 from jaxvid import cluster
-from jaxvid.typing import UserError
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-# Faults of a file system that is shared over a network, which the same command may not meet again.
-PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTDOWN)
+from jaxvid.typing import UserError, exit_code
 
 
 def plain(text: str) -> str:
@@ -54,9 +49,8 @@ def user_errors() -> Iterator[None]:
     except OSError as error:  # of the machine: a path that cannot be, a full disk, no permission
         name = "" if error.filename is None else f"{str(error.filename)[:200]}: "
         print(f"error: {plain(name)}{error.strerror or type(error).__name__}", file=sys.stderr)
-        code = 74 if error.errno in FULL else 1 if error.errno in PASSING else 2
-        cluster.abandon(code)
-        raise SystemExit(code) from None
+        cluster.abandon(exit_code(error))
+        raise SystemExit(exit_code(error)) from None
     except (Exception, KeyboardInterrupt) as error:
         if cluster.count() > 1:
             traceback.print_exc()

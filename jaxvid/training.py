@@ -40,7 +40,7 @@ from jaxvid.parallel import (
 from jaxvid.state import GanState, init_gan
 from jaxvid.steps.gan import Game, make_gan_step
 from jaxvid.steps.sample import Sampler, make_sampler, to_bytes
-from jaxvid.typing import HostBatch, Params, UserError
+from jaxvid.typing import HostBatch, Params, UserError, exit_code
 
 R = TypeVar("R")
 SAMPLES = 8  # clips of a sample grid
@@ -85,7 +85,8 @@ def _make_folder(folder: pathlib.Path, run: Any) -> None:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot write to {folder}: {reason}; choose another --run") from None
+        fix = f"cannot write to {folder}: {reason}; choose another --run"
+        raise UserError(fix, code=exit_code(error)) from None
     atomic_write_text(folder / "config.json", configs.to_json(run))
 
 

@@ -26,6 +26,7 @@ A **Batch** is a flat dict of arrays with a leading B, the same keys whatever th
 Actors are ordered back to front: actor N-1 is drawn over all others.
 """
 
+import errno
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,3 +50,14 @@ class UserError(Exception):
     def __init__(self, text: str = "", *, code: int = 2) -> None:
         super().__init__(text)
         self.code = code
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# Faults of a file system that is shared over a network, which the same command may not meet again.
+PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTDOWN)
+
+
+def exit_code(error: BaseException) -> int:
+    """Of a fault of the machine: 74 for a full disk, 1 for what may pass by itself, else 2."""
+    number = getattr(error, "errno", None)
+    return 74 if number in FULL else 1 if number in PASSING else 2

@@ -1,5 +1,6 @@
 """Laws of writing: frames come back, counts are exact, files are whole, bad targets are refused."""
 
+import errno
 import os
 import pathlib
 import subprocess
@@ -221,3 +222,18 @@ def test_a_kill_while_writing_leaves_old_or_new(tmp_path):
         process.wait(timeout=30)
     text = path.read_text()
     assert len(text) == 200_000 and len(set(text)) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, 74), (errno.EIO, 1), (errno.ESTALE, 1), (errno.EROFS, 2)]
+)
+@pytest.mark.parametrize("place", ["tempfile.NamedTemporaryFile", "os.replace"])
+def test_a_fault_of_the_disk_has_its_exit_code(tmp_path, monkeypatch, place, number, code):
+    def fail(*args, **kwargs):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(place, fail)
+    with pytest.raises(UserError, match=f"cannot be written .{os.strerror(number)}") as raised:
+        media.atomic_write_text(tmp_path / "report.html", "x")
+    assert raised.value.code == code
+    assert not list(tmp_path.iterdir())

@@ -25,7 +25,7 @@ import numpy as np
 from jaxvid.config import DataConfig
 from jaxvid.data import decode, records, sidecar, transforms
 from jaxvid.data.source import Example, class_of, find_labels, split_indices
-from jaxvid.typing import UserError
+from jaxvid.typing import UserError, exit_code
 
 logger = logging.getLogger("jaxvid")
 FORMAT = 5  # of the cache; raise it when what is stored changes
@@ -187,7 +187,8 @@ def prepare(
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise UserError(
-            f"{cache}: cannot be written ({reason}); set JAXVID_CACHE to a folder that can"
+            f"{cache}: cannot be written ({reason}); set JAXVID_CACHE to a folder that can",
+            code=exit_code(error),
         ) from error
     return target
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxvid.typing import UserError
+from jaxvid.typing import UserError, exit_code
 
 Path = str | pathlib.Path
 Video = UInt8[np.ndarray, "T H W 3"]
@@ -123,7 +123,8 @@ def check_writable(path: Path, *, kinds: tuple[str, ...] = ()) -> pathlib.Path:
             raise ValueError(f"a name has at most {MAX_NAME} bytes, and no null")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be written ({reason}); choose another folder") from None
+        fix = f"{path}: cannot be written ({reason}); choose another folder"
+        raise UserError(fix, code=exit_code(error)) from None
     return path
 
 
@@ -159,7 +160,8 @@ def _atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written ({error.strerror}); free space or choose another"
+            f"{path}: cannot be written ({error.strerror}); free space or choose another",
+            code=exit_code(error),
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
