@@ -1,5 +1,6 @@
 """A folder of videos: what is found, prepared once, read back, and refused."""
 
+import errno
 import json
 import logging
 import os
@@ -296,6 +297,39 @@ def test_bad_clips_are_named_skipped_and_counted(tmp_path, caplog):
     counted = f"3 of 7 clips of {root} skipped: empty.avi, text.mkv, truncated.mp4"
     assert messages.count(counted) == 2  # when prepared, and when opened again
     assert not any("\n" in m for m in messages)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), 2),
+        (OSError(errno.EIO, "Input/output error"), 1),
+        (OSError(errno.EMFILE, "Too many open files"), 2),
+        (MemoryError(), 2),
+    ],
+)
+@pytest.mark.parametrize("name", ["clip_1.webp", "frames/1.png"])
+def test_a_clip_that_cannot_be_read_now_is_not_left_out_for_ever(
+    tmp_path, monkeypatch, name, fault, code
+):
+    root = fill(tmp_path / "set", 3)
+    (root / "frames").mkdir()
+    for t in range(3):
+        Image.fromarray(clip(9)[t]).save(root / f"frames/{t}.png")
+    open_picture = decode._open_picture
+
+    def fail(source):
+        if source == root / name:
+            raise fault
+        return open_picture(source)
+
+    monkeypatch.setattr(decode, "_open_picture", fail)
+    with pytest.raises(UserError, match="cannot be read now .*; see to that and run") as raised:
+        opened(root, tmp_path)
+    assert raised.value.code == code and str(root / name) in str(raised.value)
+    assert [p for p in (tmp_path / "cache").iterdir() if p.suffix != ".lock"] == []
+    monkeypatch.undo()
+    assert len(everything(root, tmp_path)) == 4
 
 
 def test_a_set_with_nothing_left_is_refused_and_leaves_nothing(tmp_path):

@@ -5,6 +5,7 @@ shorter without a word. Here the blocks of GIF, WebP, AVI and Matroska (WebM) ar
 end, nothing is decoded, and what does not fit is ``BadVideo`` with the byte where it does not.
 """
 
+import errno
 import math
 import os
 import pathlib
@@ -13,11 +14,13 @@ import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from jaxvid.typing import UserError
+from jaxvid.typing import PASSING, UserError, exit_code
 
 MAX_TAIL = 64  # bytes that may follow the end of a GIF or WebP
 REORDER = 17  # packets: in a film's order of decoding, a frame comes no later than so many
 NO_DELAY = 0.1  # seconds; how viewers show delays under 20 ms, and none
+# Numbers of the system that say nothing of a file.
+NOT_THE_FILE = {*PASSING, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class BadVideo(UserError):
@@ -26,6 +29,24 @@ class BadVideo(UserError):
     def __init__(self, path: object, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path, self.reason = str(path), reason
+
+
+def check_machine(path: object, error: Exception) -> None:
+    """Raises UserError for a fault that is not the file's, as far as that can be told: FFmpeg gives
+    the numbers of the system to damaged files too.
+    """
+    of_system = isinstance(error, MemoryError) or getattr(error, "errno", None) in NOT_THE_FILE
+    if of_system and not type(error).__module__.startswith("av"):
+        fix = "see to that and run the same command again, or remove the file"
+        raise UserError(
+            f"{path}: cannot be read now ({brief(error)}); {fix}", code=exit_code(error)
+        ) from error
+
+
+def brief(error: Exception) -> str:
+    """What went wrong, in one line without the path."""
+    said = getattr(error, "strerror", None)  # of system and FFmpeg, without number and path
+    return said or f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 class _Damage(Exception):

@@ -3,7 +3,8 @@
 Films are decoded by PyAV directly: imageio's plugin for it runs the garbage collector at every
 close, which in a JAX process costs more than decoding a small clip, and cannot scale inside the
 decoder. GIF, WebP and images are decoded by Pillow, as in imageio. The content decides, not the
-file name. Whatever is wrong with a file, the answer is ``BadVideo`` with the path and the reason.
+file name. Whatever is wrong with a file, the answer is ``BadVideo`` with the path and the reason;
+where the machine cannot read it now, a plain UserError.
 """
 
 import fractions
@@ -19,6 +20,7 @@ import numpy as np
 
 from jaxvid.data import containers, transforms
 from jaxvid.data.containers import BadVideo as BadVideo
+from jaxvid.data.containers import brief, check_machine
 from jaxvid.typing import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".webm", ".mov", ".m4v", ".gif", ".webp")
@@ -65,7 +67,8 @@ def read_video(
     Transparent parts become white; rotated films (phones) are turned upright.
     A film comes whole or not at all: one of which packets or frames are missing is refused, but for
     what an edit list leaves out, and for frames before the first that can be decoded.
-    Raises BadVideo for everything that cannot be decoded, before decoding where the header tells.
+    Raises BadVideo for everything that cannot be decoded, before decoding where the header tells,
+    and UserError where the machine cannot read it now (no permission, a fault of the disk).
     """
     path = pathlib.Path(path)
     try:
@@ -82,9 +85,8 @@ def read_video(
             f"reading videos needs PyAV and Pillow; pip install av pillow ({error})"
         ) from None
     except Exception as error:  # decoders raise anything: six types were seen in 240 damaged files
-        raise BadVideo(
-            path, f"cannot be decoded ({_brief(error)}); replace or remove it"
-        ) from error
+        check_machine(path, error)
+        raise BadVideo(path, f"cannot be decoded ({brief(error)}); replace or remove it") from error
 
 
 def read_image(source: str | pathlib.Path | bytes) -> np.ndarray:
@@ -100,7 +102,8 @@ def read_image(source: str | pathlib.Path | bytes) -> np.ndarray:
     except UserError:
         raise
     except Exception as error:
-        raise BadVideo(name, f"cannot be read as an image ({_brief(error)})") from error
+        check_machine(name, error)
+        raise BadVideo(name, f"cannot be read as an image ({brief(error)})") from error
 
 
 def numbered_images(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -380,8 +383,3 @@ def _is_animation(file: pathlib.Path) -> bool:
     with file.open("rb") as stream:
         head = stream.read(21)
     return len(head) == 21 and head[12:16] == b"VP8X" and bool(head[20] & 2)
-
-
-def _brief(error: Exception) -> str:
-    said = getattr(error, "strerror", None)  # of system and FFmpeg, without number and path
-    return said or f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

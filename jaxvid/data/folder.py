@@ -159,7 +159,8 @@ def prepare(
 
     Written beside its place and renamed when whole: a crash leaves nothing that is taken for a data
     set, and of several processes one prepares and the others wait. Every clip that cannot be
-    decoded is logged by name and left out.
+    decoded is logged by name and left out; one that the machine cannot read now (UserError) leaves
+    no data set, or it would be missing for ever.
     """
     clips = find_clips(root)
     if not clips:
