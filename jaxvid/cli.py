@@ -371,7 +371,7 @@ def parse_run(
         run: pathlib.Path | None = None
         """Folder of the run."""
         dry_run: bool = False
-        """Print the configuration, the parameters and the cost of a step, and stop."""
+        """Print configuration, parameters and cost of a step (train.rl: the first), and stop."""
         config: Annotated[type(default), tyro.conf.arg(name="")] = default  # type: ignore[valid-type]
 
     parsed = tyro.cli(Options, args=arguments, prog=prog, description=presets[preset].__doc__)

@@ -511,6 +511,11 @@ def test_what_tunes_a_run_has_that_ones_folder_and_data(
     assert "takes the data of the run" in refused(train.rl.main, ["--data", "scenes"], capsys)
     train.rl.main(["--dry-run", "--rl.kl", "0.5"])
     assert '"kl": 0.5' in capsys.readouterr().out
+    unknown = ["--dry-run", "--rl.rewards", "nosuch", "--rl.weights", "1"]
+    assert "no reward 'nosuch'" in refused(train.rl.main, unknown, capsys)
+    with pytest.raises(SystemExit):
+        train.rl.main(["--help"])
+    assert "(train.rl: the first)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_bad_options_are_answered_without_jax(tmp_path: pathlib.Path) -> None:

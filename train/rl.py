@@ -14,6 +14,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     with cli.user_errors():
         run, folder, dry_run = cli.parse_run(presets.RL, argv, prog="train.rl", kind="rl")
         if dry_run:
+            if isinstance(run, config.RlRun):
+                from jaxvid.reinforce import check_rewards
+
+                check_rewards(config.GanRun(), run)  # as far as that goes without the run it tunes
             print(config.to_json(run))
             return
         from jaxvid import cluster, parallel
