@@ -327,7 +327,7 @@ def _route(actors: list[Actor], u_T: np.ndarray) -> tuple[np.ndarray, np.ndarray
     nearest_T = np.full(len(u_T), np.inf)
     for actor in actors:
         away_T = np.maximum(np.maximum(actor.enter - u_T, u_T - actor.exit), 0)
-        own_T = away_T <= nearest_T  # where one ends and the next begins, it is the next's
+        own_T = away_T <= nearest_T + 1e-9  # where one ends, the next begins: it is the next's
         within_T = np.clip((u_T - actor.enter) / (actor.exit - actor.enter), 0, 1)
         box_T4[own_T] = path(actor, within_T)[own_T]
         nearest_T = np.minimum(nearest_T, away_T)

@@ -579,6 +579,17 @@ def test_what_begins_where_another_ends_is_shown_from_its_own_start() -> None:
     assert visible[:, 0].all()
 
 
+@pytest.mark.parametrize(("frames", "share"), [(36, 0.2), (99, 0.5)])
+def test_a_jump_shows_the_new_place_in_the_frame_it_is_said_of(frames: int, share: float) -> None:
+    """Whatever rounding makes of the share."""
+    before, after = Actor("e0", "still", A, A, exit=share), Actor("e0", "still", B, B, enter=share)
+    found = tracks(film(before, after, frames=frames))
+    at = round(share * (frames - 1))
+    assert found.visible_TN[:, 0].all()
+    places = found.boxes_TN4[at - 1 : at + 1, 0, :2]
+    np.testing.assert_allclose(places, [centre(A), centre(B)], atol=1e-6)
+
+
 def test_between_two_stretches_the_nearest_box_is_held() -> None:
     before = Actor("e0", "still", A, A, exit=0.25)
     after = Actor("e0", "still", B, B, enter=0.75)
