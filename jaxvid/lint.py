@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from jaxvid import document, shapes
+from jaxvid.camera import windows
 from jaxvid.rules import brief
 from jaxvid.script import DIRECTIONS, KINDS, Actor, Script, Shot, path, tracks
 
@@ -47,7 +48,7 @@ def lint(script: Script) -> list[Finding]:
     ]
     for n, (at, i, j, shot) in enumerate(shots):
         for k, actor in enumerate(shot.actors):
-            found += _actor(actor, shot.frames, f"{at}.actors[{k}]")
+            found += _actor(actor, shot, f"{at}.actors[{k}]")
         found += _hidden(script, i, j, f"{at}.actors")
         found += _transition(shot, shots[n + 1][3] if n + 1 < len(shots) else None, at)
         found += _narration(shot, script.fps, at)
@@ -66,10 +67,14 @@ def _unused(script: Script) -> Iterator[Finding]:
             yield Finding(f"entities[{i}].ref", problem, "leave it out, or keep it for others")
 
 
-def _actor(actor: Actor, frames: int, at: str) -> Iterator[Finding]:
-    u = np.linspace(0, 1, frames) + 1e-9  # as tracks has it
-    if not ((actor.enter <= u) & ((u < actor.exit) | (actor.exit == 1))).any():
-        yield Finding(at, f"none of the {frames} frames shows it", "let it exit later")
+def _actor(actor: Actor, shot: Shot, at: str) -> Iterator[Finding]:
+    u_T = np.linspace(0, 1, shot.frames)
+    on_T = (actor.enter <= u_T + 1e-9) & ((u_T + 1e-9 < actor.exit) | (actor.exit == 1))
+    if not on_T.any():  # as tracks has it
+        yield Finding(at, f"none of the {shot.frames} frames shows it", "let it exit later")
+    elif when := _out_of_view(actor, shot, u_T, on_T):
+        problem = f"the camera, {shot.camera}, does not see it {when}"
+        yield Finding(at, problem, "move its boxes towards the middle or use another camera")
     box_T4 = path(actor, _U)
     centre_T2, reach_T2 = box_T4[:, :2], box_T4[:, 2:] / 2
     over = max((reach_T2 - centre_T2).max(), (centre_T2 + reach_T2).max() - 1)
@@ -78,6 +83,19 @@ def _actor(actor: Actor, frames: int, at: str) -> Iterator[Finding]:
         yield Finding(at, problem, "move its boxes inwards or closer together")
     if wrong := _motion(actor, box_T4):
         yield Finding(f"{at}.motion", *wrong)
+
+
+def _out_of_view(actor: Actor, shot: Shot, u_T: np.ndarray, on_T: np.ndarray) -> str:
+    """When the camera looks past it: all the time, or, who is there all the time and does not
+    shrink away, where a zoom ends; "" if it does not."""
+    box_T4 = path(actor, np.clip((u_T - actor.enter) / (actor.exit - actor.enter), 0, 1))
+    window_T3 = windows(shot.camera, shot.frames)
+    gap_T2 = np.abs(box_T4[:, :2] - window_T3[:, :2])
+    seen_T = on_T & (gap_T2 < (box_T4[:, 2:] + window_T3[:, 2:]) / 2).all(1)
+    if not seen_T.any():
+        return "at any time"
+    stays = on_T.all() and actor.motion != "zoom_out"
+    return "at the end" if shot.camera == "zoom_in" and stays and not seen_T[-1] else ""
 
 
 def _motion(actor: Actor, box_T4: np.ndarray) -> tuple[str, str] | None:

@@ -21,6 +21,7 @@ FLOORS = {
     "script": 3,
     "config": 3,
     "shapes": 4,
+    "camera": 4,
     "lint": 5,
     "outline": 4,
     "grammar": 5,

@@ -49,7 +49,7 @@ CLEAN |= {
     "still": does("still", MIDDLE, MIDDLE),
     "path": does("path", MIDDLE, SMALL, keys=(Key(0.0, MIDDLE), Key(1.0, SMALL))),
 }
-OTHER = Actor("e1", "still", box(0.1, 0.9), box(0.1, 0.9), z=-1)
+OTHER = Actor("e1", "still", box(0.2, 0.7), box(0.2, 0.7), z=-1)
 THIRD = Entity("e2", "ring", "pink", "small")
 
 
@@ -100,6 +100,21 @@ WRONG: Mapping[str, tuple[Script, str, str]] = {
         film(does("still", MIDDLE, MIDDLE, enter=0.51, exit=0.6)),
         ACTOR,
         "none of the 9 frames",
+    ),
+    "a pan past it": (
+        film(does("still", box(0.06, 0.06, 0.12), box(0.06, 0.06, 0.12)), camera="pan_right"),
+        ACTOR,
+        "the camera, pan_right, does not see it at any time; move its boxes",
+    ),
+    "a zoom past it": (
+        film(does("still", box(0.12, 0.12, 0.24), box(0.12, 0.12, 0.24)), camera="zoom_in"),
+        ACTOR,
+        "the camera, zoom_in, does not see it at the end; move its boxes",
+    ),
+    "before a zoom out": (
+        film(does("left", box(0.2, 0.2, 0.1), box(0.1, 0.2, 0.1), exit=0.2), camera="zoom_out"),
+        ACTOR,
+        "the camera, zoom_out, does not see it at any time; move its boxes",
     ),
     "right goes left": (
         film(does("right", MIDDLE, box(0.2, 0.5))),
@@ -165,6 +180,18 @@ def test_what_is_surely_not_meant_is_named(name: str) -> None:
     assert [finding.path for finding in findings] == [path]
     assert said in str(findings[0]) and str(findings[0]).startswith(f"{path}: ")
     assert "\n" not in str(findings[0])
+
+
+def test_a_camera_may_see_an_actor_for_a_while() -> None:
+    corner, middle, side = box(0.12, 0.12, 0.24), box(0.5, 0.5), box(0.5, 0.06, 0.12)
+    for actor, camera in (
+        (does("still", corner, corner, exit=0.9), "zoom_in"),
+        (does("still", corner, corner), "zoom_out"),
+        (does("still", side, side), "pan_up"),
+        (does("zoom_out", corner, box(0.12, 0.12, 0.12)), "zoom_in"),
+        (does("down_right", corner, middle), "zoom_in"),
+    ):
+        assert lint(film(actor, camera=camera)) == [], (actor, camera)
 
 
 SLOTS = ["entities/0", "entities/1/color", "scenes/0/background", "scenes/0/shots/0/camera"]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from jaxvid.camera import windows
 from jaxvid.script import Camera, Script, Transition
 from jaxvid.typing import UserError
 
@@ -25,18 +26,6 @@ _CODES = np.arange(256) / 255
 _LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(
     np.float32
 )
-
-# camera -> the window that it sees, at the first and at the last frame: its centre x and y and its
-# sides, in fractions of the frame. A pan looks at 3/4 of the frame, from one side to the other.
-_WINDOWS = {
-    "still": ((0.5, 0.5, 1.0), (0.5, 0.5, 1.0)),
-    "pan_left": ((0.625, 0.5, 0.75), (0.375, 0.5, 0.75)),
-    "pan_right": ((0.375, 0.5, 0.75), (0.625, 0.5, 0.75)),
-    "pan_up": ((0.5, 0.625, 0.75), (0.5, 0.375, 0.75)),
-    "pan_down": ((0.5, 0.375, 0.75), (0.5, 0.625, 0.75)),
-    "zoom_in": ((0.5, 0.5, 1.0), (0.5, 0.5, 0.5)),
-    "zoom_out": ((0.5, 0.5, 0.5), (0.5, 0.5, 1.0)),
-}
 
 
 def to_linear(srgb: UInt8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
@@ -83,14 +72,10 @@ def move(video_THWC: Video, camera: Camera) -> Video:
         zoom_in, zoom_out                the whole frame to its middle half, and back; each frame
                                          enlarges by the same factor
     """
-    first_3, last_3 = (np.array(window) for window in _WINDOWS[camera])
     if camera == "still":
         return video_THWC
-    T, H, W, _ = video_THWC.shape
     out_THWC = np.empty_like(video_THWC)
-    for t, u in enumerate(np.linspace(0, 1, T)):
-        x, y, _ = first_3 + u * (last_3 - first_3)
-        side = first_3[2] * (last_3[2] / first_3[2]) ** u
+    for t, (x, y, side) in enumerate(windows(camera, len(video_THWC))):
         rows_HWC = _window(to_linear(video_THWC[t]), y, side)
         out_THWC[t] = to_srgb(_window(rows_HWC.swapaxes(0, 1), x, side).swapaxes(0, 1))
     return out_THWC
