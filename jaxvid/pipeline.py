@@ -22,6 +22,7 @@ from jaxvid.config import GanRun
 from jaxvid.data import tokenizer
 from jaxvid.data.batch import collate
 from jaxvid.data.pieces import Draw
+from jaxvid.data.render import render_shot
 from jaxvid.data.source import Example
 from jaxvid.data.stories import word
 from jaxvid.data.transforms import check_picture, fit
@@ -127,16 +128,16 @@ class Pipeline:
         ``image`` (H,W,3) uint8, cut to a square, becomes the first frame, before the camera moves.
         ``label`` is one of the classes that the data of the run has. ``frames``: of the clip, or of
         each shot of a prompt; more than were trained on are made in several passes. ``guidance``
-        over 1 exaggerates the conditions. ``folder`` is where the pictures are that the script
-        names. Where a run of own clips is given neither prompt nor label, any clip comes. The same
-        arguments give the same clip. Raises UserError for bad prompts, pictures and labels.
+        over 1 exaggerates the conditions. ``folder`` has the pictures that the script names. A shot
+        without actors shows what is behind them, or ``image``. Where a run of own clips is given
+        neither prompt nor label, any clip comes. The same arguments give the same clip. Raises
+        UserError for bad prompts, pictures and labels.
         """
         ask = self._ask(seed, label, guidance)
         if self._load_writer is None:
             if script is not None:
                 raise UserError("this run learnt from captions alone; leave the script out")
-            caption = self._caption(prompt)
-            canvas = self._blank(frames or self.data.frames, image)
+            canvas, caption = self._blank(frames or self.data.frames, image), self._caption(prompt)
             return Clip(self._fill(canvas, caption, None, ask), self.data.fps, prompt)
         if script is None:
             if prompt is None:
@@ -298,8 +299,6 @@ class Pipeline:
     ) -> np.ndarray | None:
         """What a shot stands before, (S,H,W,3) uint8; None where the generator paints that too."""
         named, shot = script.scenes[i].background, script.scenes[i].shots[j]
-        if not shot.actors:
-            raise UserError(f"script: scenes[{i}].shots[{j}]: needs at least one actor to film")
         size = (self.data.resolution, self.data.resolution)
         if isinstance(named, Picture):
             return read_backdrop(folder, named.image, size=size, frames=shot.frames, fps=script.fps)
@@ -310,9 +309,12 @@ class Pipeline:
     ) -> np.ndarray:
         """One shot before its background, (T,H,W,3) uint8."""
         shot = script.scenes[i].shots[j]
+        canvas = self._blank(shot.frames, image)
+        if not shot.actors:  # nothing moves: what is behind them, or the picture
+            behind = behind if image is None else canvas.video[:1]
+            return render_shot(script, i, j, size=canvas.video.shape[1:3], backdrop=behind)
         key = script.scenes[i].background if behind is None else _key(script, i, j)
         only = dataclasses.replace(script, scenes=(Scene(key, (shot,)),), spans=())
-        canvas = self._blank(shot.frames, image)
         video = self._fill(canvas, _caption(only, ask.seed), only, ask)
         if behind is None:
             return video
@@ -322,12 +324,10 @@ class Pipeline:
         return over(cut.foreground_THWC, behind, cut.alpha_THW)
 
     def _fill(self, canvas: Canvas, caption: str, script: Script | None, ask: Ask) -> np.ndarray:
-        """The canvas (T,H,W,3) with all that is not known filled in, in as many passes as it
-        takes."""
+        """The canvas (T,H,W,3) with all unknown pixels filled in, in as many passes as needed."""
         if script is not None:
-            T = len(canvas.video)
             rate = max(script.fps, self.data.fps / 4)  # beyond, times are none that were trained on
-            times = np.arange(T, dtype=np.float32) / np.float32(rate)
+            times = np.arange(len(canvas.video), dtype=np.float32) / np.float32(rate)
             canvas = dataclasses.replace(canvas, times=times)
         example = Example(canvas.video, caption, self.data.fps, script, label=ask.label)
         conditions = collate([example], [ask.seed], text_length=self.data.text_length)

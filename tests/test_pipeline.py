@@ -13,6 +13,7 @@ from PIL import Image
 
 import jaxvid
 from jaxvid import evaluate, examine, pipeline, screenwriter, training, training_planner
+from jaxvid.animatic import animatic
 from jaxvid.assets import load_script
 from jaxvid.config import DataConfig, GanRun
 from jaxvid.data.decode import read_video
@@ -125,10 +126,9 @@ def test_actors_stand_before_given_backgrounds(pipe: pipeline.Pipeline) -> None:
 
 
 def test_what_cannot_be_filmed_is_refused(pipe: pipeline.Pipeline, folder: pathlib.Path) -> None:
-    def refusal(background, actors=(STAR,), within: pathlib.Path | None = folder) -> str:  # type: ignore[no-untyped-def]
-        script = film(
-            Scene("dark_grid", (Shot(T, (STAR,)),)), Scene(background, (Shot(T, actors),))
-        )
+    def refusal(background: Picture, within: pathlib.Path | None = folder) -> str:
+        shots = (Shot(T, (STAR,)),)
+        script = film(Scene("dark_grid", shots), Scene(background, shots))
         with pytest.raises(UserError) as caught:
             pipe.generate(script=script, folder=within)
         assert "\n" not in str(caught.value)
@@ -138,7 +138,22 @@ def test_what_cannot_be_filmed_is_refused(pipe: pipeline.Pipeline, folder: pathl
     assert "load the script from a file" in refusal(Picture("sea.png"), within=None)
     (folder / "link.png").symlink_to(folder.parent / "secret.png")
     assert "outside of the script's folder" in refusal(Picture("link.png"))
-    assert "scenes[1].shots[0]: needs at least one actor" in refusal("dark_grid", ())
+
+
+def test_a_shot_without_actors_shows_what_is_behind_them(
+    pipe: pipeline.Pipeline, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = (Shot(3),)
+    script = film(
+        Scene("cool_grid", empty), Scene(Fill(SKY), empty), Scene(Picture("sea.png"), empty)
+    )
+    monkeypatch.setattr(pipe, "_fill", None)  # without any network
+    video = pipe.generate(script=script, folder=folder).video
+    np.testing.assert_array_equal(video, animatic(script, folder=folder, size=(32, 32)))
+    assert (video[:3] != SKY).any() and (video[3:6] == SKY).all() and (video[6:] == SEA).all()
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    pictured = pipe.generate(script=script, image=image, folder=folder).video
+    assert (pictured[:3] == image).all() and (pictured[3:] == video[3:]).all()
 
 
 def told(*narrations: str) -> pipeline.Clip:
