@@ -225,7 +225,7 @@ def _edit(options: Edit) -> None:
     made = fps * max(options.interpolate or 1, 1)
     check_video(options.out, fps=made, scale=options.scale, side=side)
     if options.extend is not None:
-        clip = pipe.extend(video, options.extend, **ask)
+        clip = pipe.extend(video, options.extend, fps=fps, **ask)
     elif options.interpolate is not None:
         clip = pipe.interpolate(video, factor=options.interpolate, fps=fps, **ask)
     else:
@@ -236,7 +236,7 @@ def _edit(options: Edit) -> None:
             raise UserError(
                 f"--inpaint {x} {y} {w} {h} holds no pixel; give fractions of the frame"
             )
-        clip = pipe.inpaint(video, hole, **ask)
+        clip = pipe.inpaint(video, hole, fps=fps, **ask)
     clip.save(options.out, scale=options.scale)
     print(f"{options.out}: {len(clip.video)} frames at {clip.fps:g} frames a second")
 

@@ -42,7 +42,8 @@ from jaxvid.video.compose import edit, over
 from jaxvid.video.matte import matte
 
 MOST = 100_000  # frames of a clip
-Frames = np.ndarray  # (T,H,W,3) uint8, or one of them
+Frames = np.ndarray  # (T,H,W,3) uint8, or one of them, or a mask of them
+Fps = float | None  # frames a second; None: those of the run's clips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,23 +157,24 @@ class Pipeline:
         return Clip(edit(script, shots), script.fps, prompt, script)
 
     def extend(
-        self, video: np.ndarray, frames: int, *, prompt: str | None = None, **ask: Any
+        self, video: Frames, frames: int, *, fps: Fps = None, prompt: str | None = None, **ask: Any
     ) -> Clip:
         """The clip (T,H,W,3) uint8, and ``frames`` more, in windows that slide on.
 
-        ``video`` has the size of the run's clips and its frames a second. ``prompt`` says what
-        comes next; without one, what moves in an embedded scene moves on. The keywords (``label``,
-        ``seed``, ``guidance``) are as in ``generate``.
+        ``video`` has the size of the run's clips, and ``fps``; None: that of the run. ``prompt``
+        says what comes next; without one, what moves in an embedded scene moves on. The keywords
+        (``label``, ``seed``, ``guidance``) are as in ``generate``.
         """
+        fps = fps or self.data.fps
         if frames < 1:
             raise UserError(f"frames is {frames}; ask for at least one more")
-        canvas = self._blank(len(self._check(video)) + frames, None)
+        canvas = self._blank(len(self._check(video)) + frames, None, fps)
         canvas.video[: len(video)], canvas.known[: len(video)] = video, True
         if self._load_writer is None:
-            return self._edit(canvas, prompt, self.data.fps, ask)
-        plan = self._next(prompt, video[-1], frames + 1, ask)
-        script = observe(video, len(canvas.video), fps=self.data.fps, plan=plan)
-        return self._edit(canvas, prompt, self.data.fps, ask, script)
+            return self._edit(canvas, prompt, fps, ask)
+        plan = self._next(prompt, video[-1], frames + 1, fps, ask)
+        script = observe(video, len(canvas.video), fps=fps, plan=plan)
+        return self._edit(canvas, prompt, fps, ask, script)
 
     def interpolate(
         self,
@@ -221,23 +223,24 @@ class Pipeline:
         return dataclasses.replace(clip, video=clip.video[np.searchsorted(inner, wanted)])
 
     def inpaint(
-        self, video: np.ndarray, hole: np.ndarray, *, prompt: str | None = None, **ask: Any
+        self, video: Frames, hole: Frames, *, fps: Fps = None, prompt: str | None = None, **ask: Any
     ) -> Clip:
         """The clip (T,H,W,3) uint8 with the pixels made anew where ``hole`` (H,W) or (T,H,W) is
         True. ``prompt`` says what it shows; without one, that is read from all of an embedded
-        scene, the hole's old pixels too.
+        scene, the hole's old pixels too. ``fps`` of the clip; None: the run's.
         """
-        canvas = self._blank(len(self._check(video)), None)
+        fps = fps or self.data.fps
+        canvas = self._blank(len(self._check(video)), None, fps)
         if np.shape(hole) not in (video.shape[1:3], video.shape[:3]):
             raise UserError(f"the hole has shape {np.shape(hole)}; it needs {video.shape[:3]}")
         canvas.video[:], canvas.known[:] = video, ~np.asarray(hole, bool)
-        script = self._next(prompt, video[0], len(video), ask)
+        script = self._next(prompt, video[0], len(video), fps, ask)
         if script is None and self._load_writer is not None:
-            script = observe(video, len(video), fps=self.data.fps)
-        return self._edit(canvas, prompt, self.data.fps, ask, script)
+            script = observe(video, len(video), fps=fps)
+        return self._edit(canvas, prompt, fps, ask, script)
 
     def _next(
-        self, prompt: str | None, image: np.ndarray, frames: int, ask: dict[str, Any]
+        self, prompt: str | None, image: Frames, frames: int, fps: float, ask: dict[str, Any]
     ) -> Script | None:
         """The one shot that a prompt tells of, beginning with the picture; None without either."""
         if prompt is None or self._load_writer is None:
@@ -245,7 +248,7 @@ class Pipeline:
         script = self.plan(prompt, image=image, frames=frames, seed=ask.get("seed", 0))
         if script.frames != frames:
             raise UserError("the prompt tells of several shots; an edit is of one")
-        return script
+        return dataclasses.replace(script, fps=float(fps))
 
     def _edit(
         self,
@@ -283,7 +286,7 @@ class Pipeline:
             )
         return video
 
-    def _blank(self, frames: int, image: np.ndarray | None) -> Canvas:
+    def _blank(self, frames: int, image: Frames | None, fps: Fps = None) -> Canvas:
         """Nothing known, or the first frame."""
         if not 1 <= frames <= MOST:
             raise UserError(f"{frames} frames cannot be made; ask for 1 to {MOST:,}")
@@ -291,8 +294,8 @@ class Pipeline:
         video, known = np.zeros((frames, side, side, 3), np.uint8), np.zeros((frames, side, side))
         if image is not None:
             video[0], known[0] = fit(check_picture(image)[None], side)[0], 1
-        times = np.arange(frames, dtype=np.float32) / np.float32(self.data.fps)
-        return Canvas(video, known > 0, times)
+        rate = max(fps or self.data.fps, self.data.fps / 4)  # beyond, no times were trained on
+        return Canvas(video, known > 0, np.arange(frames, dtype=np.float32) / np.float32(rate))
 
     def _backdrop(
         self, script: Script, i: int, j: int, folder: pathlib.Path | None
@@ -309,7 +312,7 @@ class Pipeline:
     ) -> np.ndarray:
         """One shot before its background, (T,H,W,3) uint8."""
         shot = script.scenes[i].shots[j]
-        canvas = self._blank(shot.frames, image)
+        canvas = self._blank(shot.frames, image, script.fps)
         if not shot.actors:  # nothing moves: what is behind them, or the picture
             behind = behind if image is None else canvas.video[:1]
             return render_shot(script, i, j, size=canvas.video.shape[1:3], backdrop=behind)
@@ -325,10 +328,6 @@ class Pipeline:
 
     def _fill(self, canvas: Canvas, caption: str, script: Script | None, ask: Ask) -> np.ndarray:
         """The canvas (T,H,W,3) with all unknown pixels filled in, in as many passes as needed."""
-        if script is not None:
-            rate = max(script.fps, self.data.fps / 4)  # beyond, times are none that were trained on
-            times = np.arange(len(canvas.video), dtype=np.float32) / np.float32(rate)
-            canvas = dataclasses.replace(canvas, times=times)
         example = Example(canvas.video, caption, self.data.fps, script, label=ask.label)
         conditions = collate([example], [ask.seed], text_length=self.data.text_length)
         key = jax.random.key(ask.seed)

@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +23,9 @@ from jaxvid import cli, config, pipeline, presets, screenwriter, training_planne
 from jaxvid.assets import load_script
 from jaxvid.config import PlannerRlRun, PlannerRun, RlRun
 from jaxvid.data.decode import read_video
+from jaxvid.data.render import render
 from jaxvid.io.media import write_video
-from jaxvid.outline import stated
+from jaxvid.outline import Look, Outline, Part, Take, stated
 from jaxvid.script import (
     Actor,
     Entity,
@@ -35,6 +37,7 @@ from jaxvid.script import (
     schema,
     to_json,
 )
+from jaxvid.staging import stage
 from jaxvid.training import check_run, open_run
 from jaxvid.typing import UserError
 
@@ -471,6 +474,39 @@ def test_edit_works_on_a_video_file(
     assert "no such file" in refused(
         cli.main, ["edit", str(tmp_path / "none.mp4"), *common[2:], "--extend", "3"], capsys
     )
+
+
+@pytest.mark.parametrize("edit", ["--extend 3", "--inpaint 0 0 1 0.5"])
+@pytest.mark.parametrize("prompt", [[], ["--prompt", "a red star moves up"]])
+def test_edits_keep_the_rate_of_a_slow_video(
+    tiny_run: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    edit: str,
+    prompt: list[str],
+) -> None:
+    """Its 4 frames a second are those of the script, of what the generator is told, and of the
+    file."""
+    entity, box = Entity("e0", "star", "red", "medium"), (0.3, 0.3, 0.4, 0.4)
+    shot = Shot(6, (Actor("e0", "still", box, box),))
+    seen = Script((entity,), (Scene("dark_plain", (shot,)),))
+    write_video(tmp_path / "a.gif", render(seen), fps=4)
+    told = []
+
+    def fill(self: Any, canvas: Any, caption: str, script: Script, ask: Any) -> np.ndarray:
+        told.append((canvas.times, script))
+        return canvas.video
+
+    def plan(self: Any, prompt: str, *, frames: int, **_: Any) -> Script:
+        return stage(Outline((Look("star"),), (Take((Part(0),)),)), 0, frames=frames)
+
+    monkeypatch.setattr(pipeline.Pipeline, "_fill", fill)
+    monkeypatch.setattr(pipeline.Pipeline, "plan", plan)
+    argv = ["edit", str(tmp_path / "a.gif"), "--run", str(tiny_run), *edit.split(), *prompt]
+    cli.main([*argv, "--out", str(tmp_path / "b.gif")])
+    ((times, script),) = told
+    assert script.fps == 4 and read_video(tmp_path / "b.gif")[1] == 4
+    np.testing.assert_allclose(times, np.arange(script.frames) / 4)
 
 
 @pytest.mark.parametrize(
