@@ -137,7 +137,8 @@ def load(cls: type[R], document: Any, *, name: str) -> R:
 
 
 def check(value: Any, *, name: str) -> None:
-    """Raises UserError, as ``load`` does, where a dataclass made in Python breaks its hints."""
+    """Raises UserError, as ``load`` does, where a dataclass made in Python breaks its hints; lists
+    in it become tuples."""
     _read(type(value), value, f"{name}:")
 
 
@@ -207,7 +208,9 @@ def _read_fields(cls: Any, value: Any, at: str) -> Any:
         for key, field in fields.items():
             given = getattr(value, field.name)
             if given != field.default:
-                _read(field.hint, given, _under(at, key))
+                made = _read(field.hint, given, _under(at, key))
+                if isinstance(given, list):  # as JSON reads it again
+                    object.__setattr__(value, field.name, made)
             if field.json.unless and (other := _other(field, value)):
                 if given != field.json.unless[1](other):
                     _fail(_under(at, key), f"must be what {field.json.unless[0]} says")
@@ -237,7 +240,7 @@ def _check_keys(fields: dict[str, _Field], value: dict[str, Any], at: str) -> No
     missing = []
     for key, field in fields.items():
         other = field.json.unless[0] if field.json.unless else ""
-        if key in value and other in value:
+        if key in value and value.get(other):  # an empty one is refused for itself
             _fail(_under(at, key), f"follows from {other}; leave it out")
         if field.default is dataclasses.MISSING and key not in value and other not in value:
             missing.append(key)

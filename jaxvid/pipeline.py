@@ -189,9 +189,9 @@ class Pipeline:
 
         ``fps`` of the clip; None: the run's. The result has (T - 1) factor + 1 frames.
         """
-        if not 2 <= factor <= 64 or len(self._check(video)) < 2:
-            raise UserError("interpolating needs two frames or more, and a factor of 2 to 64")
-        at = np.arange((len(video) - 1) * factor + 1) / factor
+        if not 2 <= factor <= 64:
+            raise UserError(f"{factor} is no factor to interpolate by; use a factor of 2 to 64")
+        at = np.arange((len(self._check(video)) - 1) * factor + 1) / factor
         return self.inbetween(video, at, fps=(fps or self.data.fps) * factor, prompt=prompt, **ask)
 
     def inbetween(
@@ -205,10 +205,11 @@ class Pipeline:
     ) -> Clip:
         """The frames at any times ``at`` between those of a clip, in order, uneven if you like.
 
-        Times count frames of the clip: 1.5 is halfway between its second and third. Whole numbers
-        are the clip's own frames.
+        Times count frames: 1.5 is halfway between the second and third; whole ones are the clip's.
         """
         video, wanted = self._check(video), np.asarray(at, np.float64)
+        if len(video) < 2:
+            raise UserError("there is nothing between one frame; give two frames or more")
         if not len(wanted) or (np.diff(wanted) <= 0).any() or not np.isfinite(wanted).all():
             raise UserError("the times must be finite and go up; sort them")
         if wanted[0] < 0 or wanted[-1] > len(video) - 1:

@@ -135,6 +135,14 @@ def test_half_characters_are_refused_and_whole_ones_are_not(text: str) -> None:
     assert load(Note, parse('{"text": "\\ud83d\\ude00"}', name="note"), name="note").text == "😀"
 
 
+def test_lists_become_tuples_where_they_are_checked() -> None:
+    lists = dataclasses.replace(
+        GOOD["most"][0], stops=[Stop(0.5), Stop(1.0)], paint=Color([1, 2, 3])
+    )  # type: ignore[arg-type]
+    check(lists, name="line")
+    assert lists == load(Line, dump(lists), name="line") and len({lists}) == 1
+
+
 def test_lists_are_written_as_tuples_are() -> None:
     listed = Line("a", 0.25, stops=[Stop(0.5)])  # type: ignore[arg-type]
     assert dump(listed) == dump(Line("a", 0.25, stops=(Stop(0.5),)))

@@ -312,6 +312,7 @@ def test_edits_that_make_no_sense_are_refused(pipe: pipeline.Pipeline, real: np.
         (lambda: pipe.extend(real, 10**7), "frames cannot be made"),
         (lambda: pipe.interpolate(real, factor=1), "factor of 2"),
         (lambda: pipe.interpolate(real[:1]), "two frames"),
+        (lambda: pipe.inbetween(real[:1], [0.0]), "two frames"),
         (lambda: pipe.inbetween(real, [2, 1]), "go up"),
         (lambda: pipe.inbetween(real, [0, 99]), "lie in the clip"),
         (lambda: pipe.inpaint(real, np.ones((3, 3), bool)), "hole"),

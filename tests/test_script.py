@@ -314,6 +314,8 @@ HOSTILE = {
     "path that ends early": (routed((0, A), (0.9, B)), "from 0 to 1"),
     "path that halts time": (routed((0, A), (0.5, A), (0.5, B), (1, B)), "from 0 to 1"),
     "path that leaves": (routed((0, A), (1, (0.9, 0, 0.2, 0.2))), "keys[1].box"),
+    "no keys beside a start": (acted({"keys": []}, {}), "actors[0].keys: has 0 items"),
+    "null keys beside a start": (acted({"keys": None}, {}), "actors[0].keys: null must be a list"),
     "path with a start": (routed((0, A), (1, B), **{"from": list(A)}), "follows from keys"),
     "keys of another motion": (routed((0, A), (1, B), motion="left"), "keys: needed by"),
     "no frame": (spoil(*SHOT, "frames", value=0), "frames"),
