@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxvid.data.render import background
+from jaxvid.data.render import background, render
 from jaxvid.metrics import reader
 from jaxvid.metrics.reader import Reading
 from jaxvid.script import (
@@ -51,8 +51,8 @@ def observe(
 
     Beyond the clip the first shot of ``plan``, whose first frame is the clip's last, goes on from
     where its actors are seen; others move as they did: straight on to the edge of the frame, hops
-    and turns once more. None where nobody is seen, as ``metrics.reader`` knows embedded scenes
-    alone, or no script is so long.
+    and turns once more. Who is in front is tried out: what looks more like the clip. None where
+    nobody is seen, as ``metrics.reader`` knows embedded scenes alone, or no script is so long.
     """
     known, (H, W) = len(video_THWC), video_THWC.shape[1:3]
     late = video_THWC[-WINDOW:]
@@ -67,9 +67,16 @@ def observe(
         _follow(ways, plan, known, frames)
     shown = np.median(video_THWC, axis=0)
     name = min(BACKGROUNDS, key=lambda name: float(np.abs(shown - background(name, H, W)).mean()))
-    entities = tuple(Entity(f"e{n}", w.kind, w.color, w.size) for n, w in enumerate(ways))
-    shot = Shot(frames, tuple(_actor(f"e{n}", way) for n, way in enumerate(ways)))
-    return Script(entities, (Scene(name, (shot,)),), fps=float(fps), size=(H, W))
+    stories = []
+    for order in (ways, ways[::-1])[: len(ways)]:  # back to front
+        entities = tuple(Entity(f"e{n}", w.kind, w.color, w.size) for n, w in enumerate(order))
+        shot = Shot(frames, tuple(_actor(f"e{n}", way) for n, way in enumerate(order)))
+        stories.append(Script(entities, (Scene(name, (shot,)),), fps=float(fps), size=(H, W)))
+    return min(stories, key=lambda story: _unlike(render(story)[lead:known], late))
+
+
+def _unlike(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one.astype(np.int16) - other).mean())
 
 
 def _go_on(seen: Reading, frames: int, lead: int) -> np.ndarray:

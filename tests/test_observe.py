@@ -101,6 +101,20 @@ def test_who_leaves_at_the_end_or_at_once() -> None:
     assert shown[:17].all() and not shown[17]
 
 
+@pytest.mark.parametrize("more", [0, 8])
+@pytest.mark.parametrize("front", [0, 1])
+def test_who_is_in_front_stays_there(front: int, more: int) -> None:
+    small, large = (0.3, 0.3, 0.28, 0.28), (0.44, 0.2, 0.56, 0.56)
+    still = Actor("e0", "still", small, small, z=1 - front)
+    left = Actor("e1", "left", large, (0.25, 0.2, 0.56, 0.56), z=front)
+    entities = Entity("e0", "circle", "red", "small"), Entity("e1", "square", "blue", "large")
+    script = Script(entities, (Scene("light_plain", (Shot(16, (still, left)),)),))
+    found = observe(render(script), 16 + more, fps=8.0)
+    assert found is not None
+    back_to_front = [entity.color for entity in found.entities]
+    assert back_to_front == (["red", "blue"] if front else ["blue", "red"])
+
+
 @pytest.mark.parametrize("frames", [1, 2])
 def test_short_clips(frames: int) -> None:
     found = observe(render(told("right"))[:frames], frames, fps=8.0)
