@@ -28,7 +28,7 @@ from jaxvid.script import (
     tracks,
 )
 
-WINDOW = 16  # frames at the end of a clip by which its motions are read
+WINDOW = 16  # frames that are read together; of a clip that goes on the last ones
 
 
 @dataclasses.dataclass
@@ -49,18 +49,22 @@ def observe(
 ) -> Script | None:
     """The script of one shot of ``frames`` frames that begins as the clip (T,H,W,3) uint8 does.
 
+    A clip that does not go on is read window by window, so that its boxes are right throughout.
     Beyond the clip the first shot of ``plan``, whose first frame is the clip's last, goes on from
     where its actors are seen; others move as they did: straight on to the edge of the frame, hops
     and turns once more. Who is in front is tried out: what looks more like the clip. None where
     nobody is seen, as ``metrics.reader`` knows embedded scenes alone, or no script is so long.
     """
     known, (H, W) = len(video_THWC), video_THWC.shape[1:3]
-    late = video_THWC[-WINDOW:]
-    lead = known - len(late)
-    ways = [
-        _Way(r.kind, r.color, r.size, _go_on(r, frames - lead, lead), 0, frames)
-        for r in reader.read_clip(late)[:MAX_ACTORS]
-    ]
+    lead = max(known - WINDOW, 0) if frames > known else 0
+    late = video_THWC[lead:]
+    if frames > known:
+        ways = [
+            _Way(r.kind, r.color, r.size, _go_on(r, frames - lead, lead), 0, frames)
+            for r in reader.read_clip(late)[:MAX_ACTORS]
+        ]
+    else:
+        ways = _seen(video_THWC)
     if not ways or frames > MAX_FRAMES:
         return None
     if plan is not None and frames > known:
@@ -77,6 +81,24 @@ def observe(
 
 def _unlike(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one.astype(np.int16) - other).mean())
+
+
+def _seen(video_THWC: np.ndarray) -> list[_Way]:
+    """Who is seen most in a whole clip, and where: every frame as its own window shows it."""
+    T, ways = len(video_THWC), dict[str, _Way]()
+    for start in (max(min(t, T - WINDOW), 0) for t in range(0, T, WINDOW)):  # the last is whole
+        for r in reader.read_clip(video_THWC[start : start + WINDOW]):
+            empty_T4 = np.full((T, 4), np.nan)
+            way = ways.setdefault(r.color, _Way(r.kind, r.color, r.size, empty_T4, start, 0))
+            if SIZES.index(r.size) > SIZES.index(way.size):  # as scripts count, and best to be read
+                way.kind, way.size = r.kind, r.size
+            way.last = start + len(r.boxes_T4)
+            way.boxes_T4[start : way.last] = r.boxes_T4
+    for way in ways.values():
+        seen_T = np.flatnonzero(np.isfinite(way.boxes_T4[:, 0]))
+        for side_T in way.boxes_T4.T:
+            side_T[:] = np.interp(np.arange(T), seen_T, side_T[seen_T])
+    return sorted(ways.values(), key=lambda way: way.first - way.last)[:MAX_ACTORS]
 
 
 def _go_on(seen: Reading, frames: int, lead: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Clips as scripts: who is seen where, and how it goes on."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -99,6 +100,32 @@ def test_who_leaves_at_the_end_or_at_once() -> None:
     assert found is not None and [e.color for e in found.entities] == ["red"]
     shown = tracks(found).visible_TN[:, 0]
     assert shown[:17].all() and not shown[17]
+
+
+@pytest.mark.parametrize("frames", [16, 41, 48])
+def test_a_long_clip_is_read_throughout(frames: int) -> None:
+    low, high = (0.0, 0.6, 0.28, 0.28), (0.05, 0.05, 0.4, 0.4)
+    right = Actor("e0", "right", low, (0.72, 0.6, 0.28, 0.28))
+    back = Actor("e1", "right", high, (0.55, 0.05, 0.4, 0.4), exit=0.5)
+    forth = Actor("e1", "left", (0.55, 0.05, 0.4, 0.4), high, enter=0.5)
+    entities = Entity("e0", "circle", "red", "small"), Entity("e1", "square", "blue", "medium")
+    script = Script(entities, (Scene("light_plain", (Shot(frames, (right, back, forth)),)),))
+    found = observe(render(script), frames, fps=8.0)
+    assert found is not None and len(found.entities) == 2
+    colors = [entity.color for entity in found.entities]
+    for n, color in enumerate(("red", "blue")):
+        off = tracks(found).boxes_TN4[:, colors.index(color)] - tracks(script).boxes_TN4[:, n]
+        assert np.abs(off).max() < 0.06
+    assert tracks(found).visible_TN.all()
+
+
+def test_who_comes_later_is_read_from_then_on() -> None:
+    """With the size that it comes to have."""
+    grows = told("zoom_in", 32)
+    nobody = dataclasses.replace(grows, scenes=(Scene("dark_grid", (Shot(32),)),))
+    found = observe(np.concatenate([render(nobody), render(grows)]), 64, fps=8.0)
+    assert found is not None and found.entities[0].size == "medium"
+    np.testing.assert_array_equal(tracks(found).visible_TN[:, 0], [0] * 32 + [1] * 32)
 
 
 @pytest.mark.parametrize("more", [0, 8])
