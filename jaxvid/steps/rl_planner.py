@@ -132,9 +132,8 @@ def _objective(
     logp_NSV, said_NS = distribution(tuning, params, batch, draw)
     old_NS = jax.lax.stop_gradient(said_NS if then_NS is None else then_NS)
     ratio_NS = jnp.exp(said_NS - old_NS)
-    gain = (_choices(draw) * advantages.clipped(ratio_NS, better_NS, clip=tuning.config.clip)).sum(
-        -1
-    )
+    choice_NS = _choices(draw)
+    gain = (choice_NS * advantages.clipped(ratio_NS, better_NS, clip=tuning.config.clip)).sum(-1)
     # The gradient of KL is Σ_v p (log p - log p_ref) ∇log p: exactly zero before the first update.
     apart_NSV = logp_NSV - fixed_NSV
     apart_NSV = jnp.where(jnp.abs(apart_NSV) < ROUNDING, 0.0, apart_NSV)
