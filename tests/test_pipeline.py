@@ -381,6 +381,24 @@ class Numbered:
         return self.clips[index]
 
 
+@pytest.mark.parametrize(("copies", "flagged"), [(0, False), (6, True), (40, True)])
+def test_copies_are_flagged_also_where_few_of_them_are_met(copies: int, flagged: bool) -> None:
+    """Of many training clips few are looked at: the mean distance hardly falls for a few copies."""
+    clips = np.random.default_rng(0).integers(0, 256, (120, 4, 8, 8, 3)).astype(np.uint8)
+    train, real, made = (
+        [Example(clip, "", 8.0) for clip in part] for part in clips.reshape(3, 40, 4, 8, 8, 3)
+    )
+    run = GanRun(data=DataConfig(frames=4, text_length=16, resolution=16))
+    source: Any = Numbered(real)
+    subject = examine.Subject(Half(), run, source, 40)
+    subject.__dict__["made"] = np.array([x.video for x in train[:copies] + made[copies:]])
+    known: Any = Numbered(train)
+    nearest, copied = examine._memorised(subject, known)
+    assert nearest.note.startswith("MEMORISED") == flagged
+    assert nearest.note.endswith("of 40 of 40 training clips")
+    assert copied.value == pytest.approx(copies / 40, abs=0.05)
+
+
 def test_an_evaluation_that_cannot_be_is_refused_first(tiny_run: pathlib.Path) -> None:
     for options, says in (
         ({"prompts": 0}, "a prompt or more and two clips, not 0 and 64"),
