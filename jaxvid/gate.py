@@ -10,8 +10,9 @@ bootstrap intervals over prompts:
     motion        along the script's way, or the real clip's   0.9 to 1.1 of the reference's
     attributes    read by the analytic reader, or by a judge   at most 2 points fewer right
     diversity     of clips of one prompt, if real ones differ  at least 70 % of the reference's
-    fresh critic  trained now on these clips and real ones     finds them no easier to tell (the
-                  mean of four, whose first weights differ: at chance one is 3 points off another)
+    fresh critic  trained now on these clips and real ones     does not surely find them easier to
+                  (four, whose first weights differ: at        tell (the interval is not above 0:
+                  chance one is 3 points off another)          a wide one shows little)
 
 None of it is a goal by itself: a still is smooth, coherent, and fails. Clips before and after have
 the same noise, so that an interval tells 0.03 % from nothing: a reward that is chance has passed by

@@ -14,7 +14,11 @@ Frames = Float[Array, "B T"]
 
 
 def rewards_to_go(reward_BT: Frames, *, discount: float) -> Frames:
-    """Q[t] = Σ_{k >= t} discount^(k - t) r[k]: what a frame's action can still change."""
+    """Q[t] = Σ_{k >= t} discount^(k - t) r[k]: what a frame's action can still change.
+
+    A reward that looks ahead (``acceleration`` and ``interpolation`` of frame t read t + 1) also
+    answers for the next action, from which it is left out: less noise for some bias.
+    """
     t = jnp.arange(reward_BT.shape[1])
     ahead = t[:, None] - t[None, :]  # of k after t
     weight = jnp.where(ahead >= 0, discount ** jnp.maximum(ahead, 0).astype(jnp.float32), 0.0)
