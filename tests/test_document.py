@@ -136,9 +136,8 @@ def test_half_characters_are_refused_and_whole_ones_are_not(text: str) -> None:
 
 
 def test_lists_become_tuples_where_they_are_checked() -> None:
-    lists = dataclasses.replace(
-        GOOD["most"][0], stops=[Stop(0.5), Stop(1.0)], paint=Color([1, 2, 3])
-    )  # type: ignore[arg-type]
+    stops, paint = [Stop(0.5), Stop(1.0)], Color([1, 2, 3])  # type: ignore[arg-type]
+    lists = dataclasses.replace(GOOD["most"][0], stops=stops, paint=paint)
     check(lists, name="line")
     assert lists == load(Line, dump(lists), name="line") and len({lists}) == 1
 

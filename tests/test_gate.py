@@ -231,6 +231,9 @@ def test_the_gate_writes_what_it_found(
     seen = opened._known[2, 2, False][1]
     opened.judge(reinforce.load_rl(tuned)[1], prompts=2, samples=2, critics=False)
     assert opened._known[2, 2, False][1] is seen  # the same reference is not looked at again
+    monkeypatch.setattr(gate, "GLANCE", (3, 4))  # more clips than are made at once
+    monkeypatch.setattr(opened, "_diverge", lambda policy, batch: batch["index"])
+    assert opened.glance(reinforce.load_rl(tuned)[1]).divergence == 5.5  # the mean of all twelve
     other = jax.tree.map(lambda x: x + 0.1, reinforce.load_rl(tuned)[1])
     assert opened._reference(other, 2, 2) is not seen
 
