@@ -250,7 +250,7 @@ class RlConfig:
     )  # fmt: skip
     weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # of the rewards, in their order
     group: int = 8  # clips of a prompt; train.batch_size counts prompts
-    discount: float = 0.9  # of later frames' rewards
+    discount: float = 0.9  # of later frames' rewards, where a reward reads the whole clip
     baseline: Literal["group", "leave_one_out"] = "group"
     clip: float = 0.2  # of the ratio of probabilities
     updates: int = 1  # on the same clips

@@ -21,6 +21,32 @@ def test_rewards_to_go_are_sums_of_what_follows() -> None:
     np.testing.assert_array_equal(blind, REWARD)
 
 
+def test_a_reward_answers_for_the_frames_that_it_reads() -> None:
+    """Of three before its own and one after: the action of frame t has those of t - 1 to t + 3."""
+    found = np.asarray(rl.rewards_to_go(jnp.asarray(REWARD), discount=0.1, reads=(3, 1)))
+    for t in range(5):
+        wanted = REWARD[:, max(t - 1, 0) : t + 4].sum(1)
+        np.testing.assert_allclose(found[:, t], wanted, atol=1e-6)
+
+
+def test_credit_by_what_is_read_is_the_gradient() -> None:
+    """Of E[Σ r] by each action's mean, where r[t] = -|a[t-1] - 2 a[t] + a[t+1]|²: what an action
+    does to the reward of the frame before is not left out.
+    """
+    N, T = 200_000, 5
+    mean = np.array([0.3, -0.5, 0.9, 0.1, -0.4])
+    noise = np.random.default_rng(1).normal(size=(N, T))
+    action = mean + noise
+    bend = action[:, :-2] - 2 * action[:, 1:-1] + action[:, 2:]
+    reward = jnp.asarray(np.pad(-(bend**2), ((0, 0), (1, 1))), jnp.float32)
+    value = np.asarray(rl.rewards_to_go(reward, discount=1.0, reads=(1, 1)))
+    found = (noise * (value - value.mean(0))).mean(0)
+    curve = mean[:-2] - 2 * mean[1:-1] + mean[2:]
+    wanted = -2 * sum(curve[k] * np.eye(T)[k] - 2 * curve[k] * np.eye(T)[k + 1]
+                      + curve[k] * np.eye(T)[k + 2] for k in range(3))  # fmt: skip
+    np.testing.assert_allclose(found, wanted, atol=0.2)
+
+
 def test_group_advantages_are_those_of_numpy() -> None:
     found, flat = rl.group_advantages(jnp.asarray(REWARD), group=3)
     groups = REWARD.reshape(2, 3, 5).astype(np.float64)

@@ -67,6 +67,19 @@ def test_a_reward_is_in_its_range_and_of_its_own_clip(name: str) -> None:
     np.testing.assert_allclose(earned(name, noisy[order], other), values[order], atol=2e-4)
 
 
+@pytest.mark.parametrize("name", [name for name, r in REWARDS.items() if r.reads is not None])
+def test_a_reward_reads_the_frames_that_it_says(name: str) -> None:
+    """Errors change where they read a frame that changes, to the first and the last of them."""
+    reward, changed = REWARDS[name], T // 2 - 1
+    assert reward.reads is not None
+    before, after = reward.reads
+    video = REAL + 0.1 * jax.random.normal(jax.random.key(2), REAL.shape)
+    other = video.at[:, changed].set(REAL[:, changed])
+    moved = np.abs(np.asarray(reward.error(video, SCRIPT) - reward.error(other, SCRIPT))).max(0)
+    where = np.flatnonzero(moved > 1e-6)
+    assert where.min() == changed - after and where.max() == changed + before
+
+
 @pytest.mark.parametrize("name", [name for name, r in REWARDS.items() if r.saturates])
 def test_half_of_real_frames_earn_all_there_is(name: str) -> None:
     # and no clip earns more: a clip that is smoother than real ones is not better

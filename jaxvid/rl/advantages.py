@@ -13,15 +13,22 @@ CLIP = 5.0  # largest advantage (DDPO, DanceGRPO)
 Frames = Float[Array, "B T"]
 
 
-def rewards_to_go(reward_BT: Frames, *, discount: float) -> Frames:
+def rewards_to_go(
+    reward_BT: Frames, *, discount: float, reads: tuple[int, int] | None = None
+) -> Frames:
     """Q[t] = Σ_{k >= t} discount^(k - t) r[k]: what a frame's action can still change.
 
-    A reward that looks ahead (``acceleration`` and ``interpolation`` of frame t read t + 1) also
-    answers for the next action, from which it is left out: less noise for some bias.
+    ``reads``: r[k] reads frames k - before to k + after alone, so that it answers for the actions
+    of these and no others: Q[t] = Σ r[k] over t - after <= k <= t + before, undiscounted. That is
+    exact where an action changes its own frame alone, and without the noise of all later rewards.
     """
     t = jnp.arange(reward_BT.shape[1])
     ahead = t[:, None] - t[None, :]  # of k after t
-    weight = jnp.where(ahead >= 0, discount ** jnp.maximum(ahead, 0).astype(jnp.float32), 0.0)
+    if reads is None:
+        weight = jnp.where(ahead >= 0, discount ** jnp.maximum(ahead, 0).astype(jnp.float32), 0.0)
+    else:
+        before, after = reads
+        weight = ((ahead >= -after) & (ahead <= before)).astype(jnp.float32)
     return jnp.einsum("bk,kt->bt", reward_BT, weight, precision="highest")
 
 

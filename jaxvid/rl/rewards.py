@@ -40,12 +40,14 @@ Frames = Float[Array, "B T"]
 class Reward:
     """An error and what is known of it.
 
-    ``least``: the smallest spread s, in the error's unit. ``scripted``: it needs boxes; elsewhere
-    it is 0. ``saturates``: False for controls, whose q is 0 and s is ``least``. ``critics``: it
-    reads what they saw.
+    ``reads``: how many frames before and after its own it looks at; None: all. ``least``: the
+    smallest spread s, in the error's unit. ``scripted``: it needs boxes; elsewhere it is 0.
+    ``saturates``: False for controls, whose q is 0 and s is ``least``. ``critics``: it reads what
+    they saw.
     """
 
     error: Callable[[Video, Batch], Frames]
+    reads: tuple[int, int] | None = None
     differentiable: bool = True
     least: float = 1e-3
     scripted: bool = False
@@ -262,17 +264,17 @@ def chance(video_BTHWC: Video, script: Batch) -> Frames:
 
 
 REWARDS: dict[str, Reward] = {
-    "acceleration": Reward(acceleration, scripted=True, least=2e-3),
-    "interpolation": Reward(interpolation, least=2e-3),
-    "warping": Reward(warping, least=2e-3),
-    "appearance": Reward(appearance, scripted=True, least=0.02),
+    "acceleration": Reward(acceleration, (1, 1), scripted=True, least=2e-3),
+    "interpolation": Reward(interpolation, (1, 1), least=2e-3),
+    "warping": Reward(warping, (1, 0), least=2e-3),
+    "appearance": Reward(appearance, (1, 0), scripted=True, least=0.02),
     "coherence": Reward(coherence, least=5e-3, critics=True),
-    "motion": Reward(motion, scripted=True, least=0.1),
-    "dynamics": Reward(dynamics, least=0.2),
+    "motion": Reward(motion, (WINDOW, 0), scripted=True, least=0.1),
+    "dynamics": Reward(dynamics, (WINDOW, 0), least=0.2),
     "critic": Reward(critic, least=0.1, critics=True),
     "agreement": Reward(agreement, least=0.1, critics=True),
-    "stillness": Reward(stillness, least=0.01, saturates=False),
-    "chance": Reward(chance, least=0.1, saturates=False, differentiable=False),
+    "stillness": Reward(stillness, (1, 0), least=0.01, saturates=False),
+    "chance": Reward(chance, (0, 0), least=0.1, saturates=False, differentiable=False),
 }
 
 

@@ -173,7 +173,9 @@ def _policy_grads(
     terms = made[1]
     total, flat = jnp.zeros_like(free), jnp.zeros(())
     for name, weight in tuning.terms.items():
-        value = advantages.rewards_to_go(terms[name], discount=config.discount)
+        value = advantages.rewards_to_go(
+            terms[name], discount=config.discount, reads=rewards.REWARDS[name].reads
+        )
         better, same = advantages.group_advantages(
             value, group=config.group, baseline=config.baseline
         )
