@@ -5,6 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 
+from jaxvid.data import render as drawing
 from jaxvid.data.render import background, render, render_shot
 from jaxvid.script import (
     BACKGROUNDS,
@@ -157,6 +158,18 @@ def test_a_shot_is_its_part_of_the_whole() -> None:
     parts = [render_shot(both, i, j, size=(24, 40)) for i, j in ((0, 0), (1, 0), (1, 1))]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     assert render_shot(both, 0, 0, frames=7).shape == (7, 32, 32, 3)
+
+
+def test_a_long_shot_is_drawn_like_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 50 frames, some without the actor, before what moves and what stands, in parts of 16."""
+    actor = Actor("e0", "right", box(0.3, 0.5, 0.4), box(0.7, 0.5, 0.4), enter=0.3, exit=0.9)
+    script = Script(one().entities, (Scene(Picture("sea.png"), (Shot(50, (actor,)),)),))
+    sea = np.random.default_rng(0).integers(0, 256, (50, 24, 40, 3), np.uint8)
+    whole = [render_shot(script, 0, 0, size=(24, 40), backdrop=b) for b in (sea, sea[:1])]
+    monkeypatch.setattr(drawing, "BLOCK", 16)
+    for backdrop, wanted in zip((sea, sea[:1]), whole, strict=True):
+        found = render_shot(script, 0, 0, size=(24, 40), backdrop=backdrop)
+        np.testing.assert_array_equal(found, wanted)
 
 
 def placed(place: str | Fill | Picture) -> Script:

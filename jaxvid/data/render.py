@@ -25,6 +25,7 @@ BACKGROUND_TONES = {
     "warm": ((233, 214, 190), (206, 181, 154)),
     "cool": ((126, 143, 162), (91, 107, 127)),
 }
+BLOCK = 64  # frames that are drawn at once, in floats
 _CELLS = 4  # of the grid, over height and width
 _LATTICE = ((5, 0.65), (11, 0.35))  # of the texture: knots over the frame, share of the amplitude
 _LIGHT = (1.05, 0.83)  # brightness of an entity at its top and bottom
@@ -84,14 +85,21 @@ def render_shot(
     if backdrop is None:
         backdrop_SHWC = _backdrop(script, scene, *(size or script.size))[None]
     else:
-        backdrop_SHWC = backdrop.astype(np.float32)
+        backdrop_SHWC = backdrop
     T, (H, W) = len(boxes_TN4), size or script.size
-    canvas_THWC = np.broadcast_to(backdrop_SHWC, (T, H, W, 3)).copy()
-    for n, (kind, color, _) in enumerate(attributes_N3):
-        on_T = np.flatnonzero(visible_TN[:, n])
-        if kind and len(on_T):
-            _draw(canvas_THWC, KINDS[kind - 1], PALETTE[color - 1], boxes_TN4[on_T, n], on_T)
-    return (canvas_THWC + np.float32(0.5)).astype(np.uint8)
+    film_THWC = np.empty((T, H, W, 3), np.uint8)
+    for start in range(0, T, BLOCK):
+        part = slice(start, start + BLOCK)
+        behind_SHWC = backdrop_SHWC if len(backdrop_SHWC) == 1 else backdrop_SHWC[part]
+        shape = film_THWC[part].shape
+        canvas_THWC = np.array(np.broadcast_to(behind_SHWC, shape), np.float32, order="C")
+        for n, (kind, color, _) in enumerate(attributes_N3):
+            on_T = np.flatnonzero(visible_TN[part, n])
+            box_T4 = boxes_TN4[part, n][on_T]
+            if kind and len(on_T):
+                _draw(canvas_THWC, KINDS[kind - 1], PALETTE[color - 1], box_T4, on_T)
+        film_THWC[part] = canvas_THWC + np.float32(0.5)
+    return film_THWC
 
 
 def _backdrop(script: Script, scene: int, H: int, W: int) -> np.ndarray:
