@@ -5,13 +5,13 @@ import pathlib
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxvid.assets import read_backdrop
+from jaxvid.assets import shot_backdrop
 from jaxvid.data.render import render_shot
-from jaxvid.script import Picture, Script
+from jaxvid.script import Script
 from jaxvid.typing import UserError
 from jaxvid.video.compose import edit
 
-MAX_PIXELS = 1 << 29  # over all frames: some gigabytes of memory while they are drawn
+MAX_PIXELS = 1 << 29  # over all frames: some gigabytes of memory
 
 
 def animatic(
@@ -32,11 +32,7 @@ def animatic(
         )
     shots = []
     for i, scene in enumerate(script.scenes):
-        for j, shot in enumerate(scene.shots):
-            backdrop_SHWC = None
-            if isinstance(scene.background, Picture):
-                backdrop_SHWC = read_backdrop(
-                    folder, scene.background.image, size=size, frames=shot.frames, fps=script.fps
-                )
+        for j in range(len(scene.shots)):
+            backdrop_SHWC = shot_backdrop(script, i, j, size=size, folder=folder)
             shots.append(render_shot(script, i, j, size=size, backdrop=backdrop_SHWC))
     return edit(script, shots)

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxvid import config as configs
 from jaxvid import reinforce, screenwriter, training
-from jaxvid.assets import read_backdrop
+from jaxvid.assets import shot_backdrop
 from jaxvid.clip import Clip
 from jaxvid.config import GanRun
 from jaxvid.data import tokenizer
@@ -32,7 +32,7 @@ from jaxvid.observe import observe
 from jaxvid.parallel import compile_function
 from jaxvid.reinforce import SHIPPED
 from jaxvid.screenwriter import Draft, Screenwriter
-from jaxvid.script import COLORS, Fill, Picture, Scene, Script, tracks
+from jaxvid.script import COLORS, Fill, Scene, Script, tracks
 from jaxvid.shapes import PALETTE
 from jaxvid.staging import outline_of
 from jaxvid.steps.sample import make_sampler, to_bytes
@@ -302,11 +302,10 @@ class Pipeline:
         self, script: Script, i: int, j: int, folder: pathlib.Path | None
     ) -> np.ndarray | None:
         """What a shot stands before, (S,H,W,3) uint8; None where the generator paints that too."""
-        named, shot = script.scenes[i].background, script.scenes[i].shots[j]
-        size = (self.data.resolution, self.data.resolution)
-        if isinstance(named, Picture):
-            return read_backdrop(folder, named.image, size=size, frames=shot.frames, fps=script.fps)
-        return np.full((1, *size, 3), named.color, np.uint8) if isinstance(named, Fill) else None
+        place, size = script.scenes[i].background, (self.data.resolution, self.data.resolution)
+        if isinstance(place, Fill):
+            return np.full((1, *size, 3), place.color, np.uint8)
+        return shot_backdrop(script, i, j, size=size, folder=folder)
 
     def _shot(
         self, script: Script, i: int, j: int, image: Frames | None, ask: Ask, behind: Frames | None

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvid.assets import read_backdrop
+from jaxvid.assets import read_backdrop, shot_backdrop
 from jaxvid.io.media import write_video
+from jaxvid.script import Picture, Scene, Script, Shot
 from jaxvid.typing import UserError
 
 
@@ -75,6 +76,24 @@ def test_a_clip_keeps_its_speed_and_begins_again(
     assert shown(7, 4.0) == [0, 2, 4, 6, 8, 0, 2]
     assert shown(6, 16.0) == [0, 0, 1, 1, 2, 2]
     assert shown(1, 8.0) == [0]
+
+
+@pytest.mark.parametrize(
+    "fps, wanted", [(8.0, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0]), (16.0, [*"00112233445"])]
+)
+def test_a_clip_goes_on_through_the_shots_of_its_scene(
+    folder: pathlib.Path, clip: str, fps: float, wanted: list
+) -> None:
+    shots = tuple(Shot(n) for n in (4, 6, 1))
+    scenes = (Scene("dark_grid", shots), Scene(Picture(clip + ".webp"), shots))
+    script = Script((), (*scenes, scenes[1]), fps=fps)
+
+    def behind(scene: int) -> list[int]:
+        parts = [shot_backdrop(script, scene, j, size=(16, 16), folder=folder) for j in range(3)]
+        return levels(np.concatenate([part for part in parts if part is not None]))
+
+    assert behind(1) == behind(2) == [int(n) for n in wanted]
+    assert shot_backdrop(script, 0, 1, size=(16, 16), folder=folder) is None
 
 
 def test_a_clip_covers_wide_and_narrow_frames(folder: pathlib.Path) -> None:
