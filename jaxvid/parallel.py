@@ -80,10 +80,9 @@ def start(cache: bool = True, *, together: bool = False) -> None:
         cluster.join()
     if cache and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         try:
-            folder = cache_folder() / "xla"
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except (OSError, RuntimeError) as error:  # RuntimeError: of a user without a home
-            logger.warning("no compilation cache: %s; set JAXVID_CACHE to a folder", error)
+            (folder := cache_folder() / "xla").mkdir(parents=True, exist_ok=True, mode=0o700)
+        except (OSError, UserError) as error:
+            logger.warning("no compilation cache (JAXVID_CACHE says where): %s", error)
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
@@ -115,10 +114,12 @@ def programs() -> dict[str, int]:
 
 
 def cache_folder() -> pathlib.Path:
-    """The user's cache folder for jaxvid: JAXVID_CACHE, or in XDG_CACHE_HOME, or in ~/.cache."""
+    """JAXVID_CACHE, or jaxvid in XDG_CACHE_HOME or ~/.cache; UserError for who has no home."""
     if own := os.environ.get("JAXVID_CACHE"):
         return pathlib.Path(own)
-    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if root.startswith("~"):
+        raise UserError("there is no home folder for caches; set JAXVID_CACHE to a folder")
     return pathlib.Path(root) / "jaxvid"
 
 

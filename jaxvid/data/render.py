@@ -82,17 +82,13 @@ def render_shot(
       sRGB from 0 to 255. Raises UserError for a scene before a picture without a ``backdrop``.
     """
     boxes_TN4, visible_TN, attributes_N3, _ = tracks(script, scene, shot, frames=frames)
-    if backdrop is None:
-        backdrop_SHWC = _backdrop(script, scene, *(size or script.size))[None]
-    else:
-        backdrop_SHWC = backdrop
     T, (H, W) = len(boxes_TN4), size or script.size
+    behind_SHWC = _backdrop(script, scene, H, W)[None] if backdrop is None else backdrop
     film_THWC = np.empty((T, H, W, 3), np.uint8)
     for start in range(0, T, BLOCK):
         part = slice(start, start + BLOCK)
-        behind_SHWC = backdrop_SHWC if len(backdrop_SHWC) == 1 else backdrop_SHWC[part]
-        shape = film_THWC[part].shape
-        canvas_THWC = np.array(np.broadcast_to(behind_SHWC, shape), np.float32, order="C")
+        canvas_THWC = np.empty(film_THWC[part].shape, np.float32)
+        canvas_THWC[:] = behind_SHWC if len(behind_SHWC) == 1 else behind_SHWC[part]
         for n, (kind, color, _) in enumerate(attributes_N3):
             on_T = np.flatnonzero(visible_TN[part, n])
             box_T4 = boxes_TN4[part, n][on_T]
