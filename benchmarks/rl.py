@@ -64,6 +64,9 @@ class Worse:
         self.source, self.name, self.labels = source, source.name, source.labels
         self.spoil = spoil
 
+    def __repr__(self) -> str:
+        return f"Worse({self.source!r}, {self.spoil.__name__})"
+
     def __len__(self) -> int:
         return len(self.source)
 

@@ -118,7 +118,7 @@ def run(
     phases: list[Phase],
     state: Any,
     batches: Callable[[int, int], Iterator[HostBatch]],
-    examples: int = 0,
+    data: str = "",
     on_sample: Hook | None = None,
 ) -> Any:
     """Trains from the newest checkpoint in ``folder`` (or ``state``, arrays or ``Drawn``) to
@@ -126,7 +126,7 @@ def run(
 
     ``batches(step, order)`` yields the batches from that step on; ``order`` counts the times that
     the run went back, each of which wants another order of the data and draws otherwise;
-    ``examples`` is how many there are. ``on_sample(state, step)`` runs every ``sample_every`` steps
+    ``data`` tells these from others. ``on_sample(state, step)`` runs every ``sample_every`` steps
     and at the end, on every process, and must return the same on all; what it returns (lower is
     better) marks the best checkpoint, and ``Enough`` from it ends the run. Returns the final state.
     Raises UserError where the run was lost more than ``config.rollbacks`` times.
@@ -141,7 +141,7 @@ def run(
             Checkpoints(folder / "checkpoints", keep=config.keep, scored=on_sample is not None)
         )
         stop = stack.enter_context(_signals())
-        mesh, back, note = phases[0].step.mesh, 0, _note(phases[0].step.mesh, examples)
+        mesh, back, note = phases[0].step.mesh, 0, _note(phases[0].step.mesh, data)
         like = describe(first.shapes, mesh)
         while True:
             state, start, order = None, 0, back
@@ -324,7 +324,7 @@ def _announce(name: str, costs: dict[str, float]) -> None:
     )
 
 
-def _note(mesh: Mesh, examples: int) -> dict[str, Any]:
+def _note(mesh: Mesh, data: str) -> dict[str, Any]:
     """The conditions under which a resumed run is bit for bit the same."""
     return {
         "jaxvid": __version__,
@@ -338,7 +338,7 @@ def _note(mesh: Mesh, examples: int) -> dict[str, Any]:
         "mesh": dict(mesh.shape),
         "cores": os.cpu_count(),
         "usable cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else None,
-        "examples": examples,
+        "data": data,
     }
 
 
@@ -353,15 +353,15 @@ def _device() -> str:
 def _compare(note: dict[str, Any], here: dict[str, Any]) -> None:
     """Says what a resumed run has otherwise than the one that was saved; notes grew over time."""
     for key in here:
-        if key != "examples" and note.get(key, here[key]) != here[key]:
+        if key != "data" and note.get(key, here[key]) != here[key]:
             say(
                 f"note: saved with {key} {note[key]}, resumed with {here[key]}: results agree "
                 "to rounding, not to the bit"
             )
-    if note.get("examples", here["examples"]) != here["examples"]:
+    if note.get("data", here["data"]) != here["data"]:
         say(
-            f"note: the data had {note['examples']} examples and have {here['examples']}: they "
-            "come in another order, and training goes on by other ones than it would have"
+            f"note: the data were {note['data']} and are {here['data']}: files were changed or "
+            "moved; if they are others, training goes on by others than it would have"
         )
 
 

@@ -231,7 +231,7 @@ def train_rl(run: RlRun, folder: pathlib.Path, *, gate: Gate | None = None) -> R
         phases=[loop.Phase(step, run.train.steps)],
         state=state,
         batches=training.batches(source, tuned.data, run.train),
-        examples=len(source),
+        data=repr(source),
         on_sample=functools.partial(_watch, opened, run),
     )
 

@@ -245,7 +245,7 @@ def train_gan(run: GanRun, folder: pathlib.Path, *, source: Source | None = None
         phases=phases,
         state=loop.Drawn(init, run.train.seed),
         batches=batches(source, run.data, run.train),
-        examples=len(source),
+        data=repr(source),
         on_sample=_sample_hook(
             folder, make_sampler(nets.generator, dtype=run.compute.dtype), shown
         ),

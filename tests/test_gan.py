@@ -326,3 +326,19 @@ def test_one_batch_overfits(batch: HostBatch, one_device: tuple) -> None:
         state, metrics = step(state, place_batch(batch, step.mesh), key)
         errors.append(float(metrics["mse"]))
     assert np.mean(errors[-5:]) < np.mean(errors[:2]) / 2
+
+
+def test_a_run_knows_its_data(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By more than how many there are: another seed draws as many other scenes."""
+    told: list[str] = []
+
+    def run(*args: object, data: str, **more: object) -> None:
+        told.append(data)
+        raise InterruptedError
+
+    monkeypatch.setattr(training.loop, "run", run)
+    for seed in (0, 0, 1):
+        changed = dataclasses.replace(RUN, train=dataclasses.replace(RUN.train, seed=seed))
+        with pytest.raises(InterruptedError):
+            training.train_gan(changed, tmp_path / str(seed))
+    assert told[0] == told[1] != told[2]

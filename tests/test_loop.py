@@ -195,11 +195,13 @@ def test_another_machine_or_version_is_said(
 
 
 def test_changed_data_are_said(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture) -> None:
-    train(tmp_path, 4, examples=10)
-    train(tmp_path, 8, examples=10)
+    train(tmp_path, 4, data="clips(10)")
+    train(tmp_path, 8, data="clips(10)")
     assert "note:" not in capsys.readouterr().out
-    train(tmp_path, 12, examples=11)
-    assert "the data had 10 examples and have 11" in capsys.readouterr().out
+    train(tmp_path, 12, data="clips(11)")
+    assert (
+        "the data were clips(10) and are clips(11): files were changed" in capsys.readouterr().out
+    )
 
 
 def test_a_resumed_run_counts_on(tmp_path: pathlib.Path) -> None:
