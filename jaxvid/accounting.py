@@ -83,7 +83,7 @@ class Account:
 
     def lost(self, start: int, logged: int) -> None:
         """A run goes on at step ``start`` though ``logged`` steps were logged beyond it."""
-        mean = self._productive() / max(1, self._steps)
+        mean = self._productive() / self._steps if self._steps else 0.0  # else nobody knows
         counted = max(0, min(self._step - start, logged, self._steps))  # in what was written down
         self._flops *= 1 - counted / max(1, self._steps)
         self._steps -= counted

@@ -66,6 +66,20 @@ def test_parts_add_up_and_a_killed_process_is_charged(tmp_path: pathlib.Path, cl
     assert found["flops"] == 300 and found["utilisation"] == 0.25
 
 
+def test_what_was_lost_before_the_first_account_has_no_price(
+    tmp_path: pathlib.Path, clock: Clock
+) -> None:
+    """Killed before anything was written down: how long its steps took is not known."""
+    account = Account(tmp_path)
+    clock.now += 50
+    account.lost(0, 200)
+    drive(account, clock, 0, 10)
+    account.write()
+    found = written(tmp_path)
+    assert (found["steps"], found["lost_steps"], found["seconds"]["lost"]) == (10, 200, 0)
+    assert sum(found["seconds"].values()) == clock.now - 90
+
+
 def test_a_return_moves_what_was_productive(tmp_path: pathlib.Path, clock: Clock) -> None:
     account = Account(tmp_path)
     drive(account, clock, 0, 10)
