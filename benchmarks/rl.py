@@ -232,8 +232,8 @@ def table(results: dict[str, Any]) -> str:
             mark = "" if check["passed"] else " ✗"
             cells.append(f"{check['value']:.3f} ({check['low']:.3f} to {check['high']:.3f}){mark}")
         for measure in MEASURES:
-            before, after, _ = found["measured"].get(measure, (1.0, float("nan"), 0.0))
-            cells.append(f"{after / before:.2f}")
+            before, after, _ = found["measured"].get(measure, (0.0, 0.0, 0.0))
+            cells.append(f"{after / before:.2f}" if before else "-")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -38,7 +38,7 @@ from jaxvid.data.source import Example, open_source
 from jaxvid.io.checkpoint import tree_digest
 from jaxvid.io.report import Better, Figure, Section
 from jaxvid.metrics import content, flow, motion, reader
-from jaxvid.metrics.bootstrap import crossed, interval, ratio
+from jaxvid.metrics.bootstrap import TINY, crossed, interval, ratio
 from jaxvid.parallel import compile_function
 from jaxvid.rl import advantages, rewards
 from jaxvid.staging import stage
@@ -51,6 +51,7 @@ CHUNK = 8  # clips that are made at once
 GLANCE = (12, 4)  # prompts and clips of each, of the short form
 OTHER = 10_000  # scenes from here on have its prompts
 LEAST = 0.99  # of the reference's error: what falls by less is no improvement, however sure
+FEW = 4  # prompts; intervals over fewer say nothing
 STEADY = 0.6  # of the reference's jerk, where that leaves no less than real clips have
 Values = dict[str, np.ndarray]  # (P,S): of each clip of each prompt
 
@@ -159,7 +160,9 @@ class Gate:
         known = self._reference(params, prompts, samples)
         after = self.show(params, known.prompts)
         checks = compare(known, after)
-        if critics and len(known.prompts) > 1:  # they learn from some and are tried on others
+        if (count := float(len(known.prompts))) < FEW:
+            checks.append(Check("prompts", count, count, count, f"at least {FEW}", passed=False))
+        if critics and count > 1:  # they learn from some and are tried on others
             told = fresh.told_apart(known.real.videos, after.videos)
             checks.append(easier(known.told_apart, told))
         measured = {
@@ -300,7 +303,7 @@ def compare(known: Known, after: Shown) -> list[Check]:
         found = ratio(new[key].mean(1), old[key].mean(1))
         bound = f"{key} x reference, below {LEAST}"
         checks.append(Check(name, *found, bound, found.high < LEAST, "lower"))
-    if STEADY * old["jerk"].mean() >= real["jerk"].mean():
+    if STEADY * old["jerk"].mean() >= max(real["jerk"].mean(), TINY):  # grey clips have none
         found = ratio(new["jerk"].mean(1), old["jerk"].mean(1))
         bound = f"x reference, at most {STEADY}"
         checks.append(Check("jerk", *found, bound, found.mean <= STEADY, "lower"))

@@ -56,6 +56,14 @@ def test_smoother_and_as_lively_passes() -> None:
     assert all(verdicts(interpolation=0.8, warping_error=0.9).values())
 
 
+def test_grey_clips_have_no_jerk_to_lose() -> None:
+    """It is read from colours: 0 / 0 is no fault."""
+    still = {"jerk": np.zeros((12, 4))}
+    before, after = values() | still, values(interpolation=0.8, warping_error=0.9) | still
+    found = compared(before, after, values() | still)
+    assert "jerk" not in found and all(check.passed for check in found.values())
+
+
 def test_clips_without_labels_are_left_out() -> None:
     before, after = values(), values(interpolation=0.8, warping_error=0.9)
     for found in (before, after):
@@ -221,8 +229,10 @@ def test_the_gate_writes_what_it_found(
     monkeypatch.setattr(fresh, "STEPS", 2)
     opened = reinforce.open_gate(tuned)
     verdict = reinforce.try_gate(tuned, prompts=2, samples=2, gate=opened)
-    names = ["smoothness", "coherence", "jerk", "motion", "attributes", "diversity", "fresh critic"]
-    assert [check.name for check in verdict.checks] == names
+    names = ["smoothness", "coherence", "jerk", "motion", "attributes", "diversity"]
+    assert [check.name for check in verdict.checks] == [*names, "prompts", "fresh critic"]
+    few = verdict.checks[-2]  # intervals over two prompts would tell too much
+    assert not few.passed and few.value == 2
     for name in ("gate.json", "report.html", "before_after.gif"):
         assert (tuned / name).stat().st_size > 200
     page = (tuned / "report.html").read_text(encoding="utf-8")
@@ -231,6 +241,8 @@ def test_the_gate_writes_what_it_found(
     seen = opened._known[2, 2, False][1]
     opened.judge(reinforce.load_rl(tuned)[1], prompts=2, samples=2, critics=False)
     assert opened._known[2, 2, False][1] is seen  # the same reference is not looked at again
+    enough = opened.judge(reinforce.load_rl(tuned)[1], prompts=4, samples=2, critics=False)
+    assert [check.name for check in enough.checks] == names
     monkeypatch.setattr(gate, "GLANCE", (3, 4))  # more clips than are made at once
     monkeypatch.setattr(opened, "_diverge", lambda policy, batch: batch["index"])
     assert opened.glance(reinforce.load_rl(tuned)[1]).divergence == 5.5  # the mean of all twelve

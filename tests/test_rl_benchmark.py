@@ -58,6 +58,8 @@ def test_the_table_marks_what_failed(tmp_path: pathlib.Path) -> None:
     row = rl.table(found).splitlines()[-1]
     assert "| control | failed |" in row and "0.100 (0.050 to 0.200) ✗" in row and "0.50" in row
     assert rl.table({}) == "nothing was tuned"
+    grey = dataclasses.asdict(Verdict((check,), {"jerk": (0.0, 0.0, 0.0)})) | {"passed": False}
+    assert "| - |" in rl.table({"path": grey}).splitlines()[-1]
 
 
 @pytest.mark.parametrize(
