@@ -366,6 +366,37 @@ def test_frames_between_are_counted_where_something_moves() -> None:
     assert not examine.inbetween(still, factors=(2, 4)).section.figures
 
 
+def test_frames_between_that_stand_still_are_not_counted() -> None:
+    """Half a clip that is held at its end: its figures are those of the half that moves."""
+    moving = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3)).astype(np.uint8)
+    run = GanRun(data=DataConfig(frames=9, text_length=16, resolution=16))
+    found = []
+    for clip in (moving, np.concatenate([moving, np.repeat(moving[-1:], 4, 0)])):
+        source: Any = Numbered([Example(clip, "", 8.0)])
+        run = dataclasses.replace(run, data=dataclasses.replace(run.data, frames=len(clip)))
+        subject = examine.Subject(Half(), run, source, 1)
+        found.append(examine.inbetween(subject, factors=(2,)).section.figures)
+    for short, held in zip(*found, strict=True):
+        assert held.value == pytest.approx(short.value) and held.floor == pytest.approx(short.floor)
+
+
+@pytest.mark.parametrize("count", [4, 8, 20])
+def test_small_sets_are_not_called_copies_by_chance(count: int) -> None:
+    """Of what is as near as real clips are, the nearest tenth of few is often nearer than all."""
+
+    def flagged(seed: int) -> bool:
+        clips = np.random.default_rng(seed).integers(0, 256, (3, count, 2, 8, 8, 3), np.uint8)
+        train, real, made = ([Example(c, "", 8.0) for c in part] for part in clips)
+        source: Any = Numbered(real)
+        run = GanRun(data=DataConfig(frames=2, text_length=16, resolution=8))
+        subject = examine.Subject(Half(), run, source, count)
+        subject.__dict__["made"] = np.array([x.video for x in made])
+        known: Any = Numbered(train)
+        return examine._memorised(subject, known)[0].note.startswith("MEMORISED")
+
+    assert sum(flagged(seed) for seed in range(20)) <= 1
+
+
 class Numbered:
     """Examples as a source."""
 
