@@ -29,6 +29,7 @@ import tyro
 from benchmarks import mutations
 from benchmarks.options import known
 from jaxvid import cli
+from jaxvid.io.media import atomic_write_text, check_writable
 from jaxvid.typing import UserError
 
 BAD = ("crash", "hang", "memory", "other exception", "wrong length")
@@ -75,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         known(options.kinds, mutations.KINDS, "container")
         if min(options.count, options.workers) < 1:
             raise UserError("--count and --workers must be 1 or more")
+        check_writable(options.out)
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
         readers = [stack.enter_context(Reader()) for _ in range(options.workers)]
         found: dict[str, Any] = {}
@@ -88,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             cells = [f"{row['counts'].get(verdict, 0)}" for verdict in (*GOOD, *BAD)]
             cells += [f"{row['seconds']:.2f} s", f"{row['megabytes']:.0f} MB"]
             print(f"| {kind} | {' | '.join(cells)} |", flush=True)
-        options.out.write_text(json.dumps(found, indent=1), "utf-8")
+        atomic_write_text(options.out, json.dumps(found, indent=1))
         for kind, row in found.items():
             for i, about in row["bad"].items():
                 print(f"{kind} {i}: {about}")

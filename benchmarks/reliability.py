@@ -27,6 +27,7 @@ import tyro
 from benchmarks.options import known
 from benchmarks.victims import ROOT, UNFINISHED, Training, environment
 from jaxvid import cli, presets
+from jaxvid.io.media import atomic_write_text
 from jaxvid.typing import UserError
 
 SECTIONS = ("kills", "damage", "disk", "writer", "long")
@@ -292,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for what, values in _measure(section, pathlib.Path(name), options):
                 found[what] = values
                 _tell(what, values)
-                options.out.write_text(json.dumps(found, indent=1) + "\n")
+                atomic_write_text(options.out, json.dumps(found, indent=1) + "\n")
     if not all(values.get("equal", True) for values in found.values()):
         raise SystemExit(1)
 

@@ -117,7 +117,7 @@ def line(row: Row) -> str:
 def short(value: float, unit: str) -> str:
     """Three digits and a prefix: 12.3 ms, 4.56 GB."""
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m")):
-        if abs(value) >= factor:
+        if abs(value) >= 0.9995 * factor:  # of three digits
             return f"{value / factor:.3g} {prefix}{unit}"
     return f"{value * 1e6:.3g} µ{unit}"
 

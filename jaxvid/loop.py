@@ -352,17 +352,11 @@ def _device() -> str:
 
 def _compare(note: dict[str, Any], here: dict[str, Any]) -> None:
     """Says what a resumed run has otherwise than the one that was saved; notes grew over time."""
+    rest = {"data": "changed or moved; if they are others, training goes on by others"}
     for key in here:
-        if key != "data" and note.get(key, here[key]) != here[key]:
-            say(
-                f"note: saved with {key} {note[key]}, resumed with {here[key]}: results agree "
-                "to rounding, not to the bit"
-            )
-    if note.get("data", here["data"]) != here["data"]:
-        say(
-            f"note: the data were {note['data']} and are {here['data']}: files were changed or "
-            "moved; if they are others, training goes on by others than it would have"
-        )
+        if note.get(key, here[key]) != here[key]:
+            text = rest.get(key, "results agree to rounding, not to the bit")
+            say(f"note: saved with {key} {note[key]}, resumed with {here[key]}: {text}")
 
 
 @contextlib.contextmanager

@@ -84,6 +84,7 @@ def test_a_way_that_fails_is_missing_and_a_row_that_fails_does_not_end_the_run(
 
 def test_only_what_leaves_both_spreads_is_a_regression(row: dict[str, Any]) -> None:
     assert tables.regressions([row], [row]) == []
+    assert [tables.short(x, "s") for x in (0.9996, 0.9994, 2e-9)] == ["1 s", "999 ms", "0.002 µs"]
     worse = copy.deepcopy(row)
     worse["ratio"], worse["ratio_quartiles"] = 0.5, [0.4, 0.6]
     assert "nap (1,) forward, ratio 0.5" in tables.regressions([worse], [row])[0]

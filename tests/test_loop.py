@@ -200,7 +200,8 @@ def test_changed_data_are_said(tmp_path: pathlib.Path, capsys: pytest.CaptureFix
     assert "note:" not in capsys.readouterr().out
     train(tmp_path, 12, data="clips(11)")
     assert (
-        "the data were clips(10) and are clips(11): files were changed" in capsys.readouterr().out
+        "saved with data clips(10), resumed with clips(11): changed or moved; if"
+        in capsys.readouterr().out
     )
 
 
