@@ -254,6 +254,14 @@ def test_flows_learn_from_differences_of_what_they_fetch() -> None:
         np.testing.assert_allclose(gradient[at], (moved[0] - moved[1]) / (2 * step), rtol=2e-2)
 
 
+def test_flows_that_begin_at_nothing_learn_from_what_is_beside() -> None:
+    """At whole pixels the slope is that of one side, not of none: a ramp pulls with its slope."""
+    ramp = jnp.tile(100 + 3 * jnp.arange(8.0).reshape(1, 1, 8, 1), (1, 4, 1, 1))
+    gradient = jax.grad(lambda flow: warp(ramp, flow)[0].sum())(jnp.zeros((1, 4, 8, 2)))
+    np.testing.assert_allclose(gradient[:, :, 1:7, 0], 3, rtol=1e-4)
+    np.testing.assert_allclose(gradient[..., 1], 0, atol=1e-3)
+
+
 # The drawn script
 
 BOXES = jnp.asarray([[[[0.5, 0.25, 0.5, 0.3], [0.25, 0.5, 0.2, 0.6]]]])

@@ -42,6 +42,7 @@ def warp(
         index = (row * W + column).reshape(B, -1, 1)
         # Held in the frame above: checked again here, a fetch takes three times as long on CPU.
         at = jnp.take_along_axis(pixels, index, axis=1, mode="promise_in_bounds")
-        share = jnp.abs(1 - right - (x - left)) * jnp.abs(1 - below - (y - top))
+        # No abs of it: at whole pixels, where flows begin, that has the slope of neither side.
+        share = (x - left if right else 1 - (x - left)) * (y - top if below else 1 - (y - top))
         total = total + at.reshape(x_BHWC.shape) * share[..., None]
     return total, inside
