@@ -32,14 +32,15 @@ def moments(real_BTHWC: jax.Array, fake_BTHWC: jax.Array) -> dict[str, dict[str,
         values[name] = {
             "mean": cells.mean(0),
             "square": (cells**2).mean(0),
-            "step": jnp.abs(step).mean() if step.size else jnp.zeros(()),
-            "bend": jnp.abs(bend).mean() if bend.size else jnp.zeros(()),
+            "step": jnp.abs(step).mean() if step.size else jnp.ones(()),
+            "bend": jnp.abs(bend).mean() if bend.size else jnp.ones(()),
         }
     return values
 
 
 def signals(values: Any) -> Metrics:
-    """Generated over real, 1 where they are alike.
+    """Generated over real, 1 where they are alike, and where there is nothing to compare: one
+    clip, too few frames.
 
     ``diversity``: standard deviation over the batch of clips averaged to 4 x 4 cells; 0 where all
     samples are one. ``motion``: mean |x[t+1] - x[t]|; 0 is a still. ``flicker``: mean
@@ -51,7 +52,7 @@ def signals(values: Any) -> Metrics:
 
     real, fake = values["real"], values["fake"]
     return {
-        "diversity": spread(fake) / (spread(real) + 1e-6),
+        "diversity": jnp.where(spread(real) > 1e-5, spread(fake) / (spread(real) + 1e-6), 1.0),
         "motion": fake["step"] / (real["step"] + 1e-6),
         "flicker": fake["bend"] / (real["bend"] + 1e-6),
     }

@@ -52,7 +52,12 @@ def test_means_of_parts_are_those_of_the_whole() -> None:
 
 def test_single_frames_have_no_motion() -> None:
     one = signals(clips()[:, :1], clips(1)[:, :1])
-    assert one["motion"] == one["flicker"] == 0 and np.isfinite(one["diversity"])
+    np.testing.assert_allclose([one["motion"], one["flicker"]], 1, rtol=1e-5)
+    assert np.isfinite(one["diversity"])
+
+
+def test_a_single_clip_has_no_diversity_to_lose() -> None:
+    assert signals(clips()[:1], clips(1)[:1])["diversity"] == 1
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
