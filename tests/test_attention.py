@@ -318,6 +318,23 @@ def test_none_takes_the_best_and_says_which(monkeypatch: pytest.MonkeyPatch) -> 
     assert taken == ["fused", "flash", "blocked"]
 
 
+def test_cudnn_is_not_asked_for_what_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys of another type, values of another width: the default takes something else."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    low, wide = jnp.ones((1, 4, 2, 8), jnp.bfloat16), jnp.ones((1, 4, 2, 8))
+    for values in ((low, wide, wide), (low, low, jnp.ones((1, 4, 2, 16), jnp.bfloat16))):
+        np.testing.assert_allclose(np.asarray(attention(*values), np.float32), 1, atol=1e-2)
+
+
+def test_frames_beyond_a_cache_are_refused() -> None:
+    x = jnp.ones((1, 1, 3, 1, 8), jnp.bfloat16)
+    cache = space_time.empty_cache(1, 4, 3, 1, 8, jnp.bfloat16)
+    assert space_time.frame_causal(x, x, x, cache=cache, at=3)[1][0].dtype == jnp.bfloat16
+    for at in (4, -1):
+        with pytest.raises(UserError, match=f"1 frames from {at} on do not fit into the cache"):
+            space_time.frame_causal(x, x, x, cache=cache, at=at)
+
+
 @pytest.mark.parametrize(
     "shape, options",
     (

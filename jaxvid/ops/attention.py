@@ -70,14 +70,13 @@ def attention(
     extras = _checked(q_BLKA, k_BSKA, v_BSKA, extras)
     plain = not _refused_by_flash(q_BLKA, v_BSKA, extras)
     followed = kernel.followed(*jax.tree.leaves((q_BLKA, k_BSKA, v_BSKA, extras)))
+    alike = {(x.dtype, x.shape[-1]) for x in (q_BLKA, k_BSKA, v_BSKA)}  # as cuDNN wants them
     name = implementation or best(
-        q_BLKA.shape, k_BSKA.shape, q_BLKA.dtype,
+        q_BLKA.shape, k_BSKA.shape, q_BLKA.dtype if len(alike) == 1 else jnp.float32,
         plain=plain, bias=bias is not None, followed=followed,
     )  # fmt: skip
     if name not in IMPLEMENTATIONS:
-        raise UserError(
-            f"attention {name!r} is not known; use {', '.join(IMPLEMENTATIONS)} or None"
-        )
+        raise UserError(f"no attention {name!r} is known; use {', '.join(IMPLEMENTATIONS)} or None")
     return IMPLEMENTATIONS[name](q_BLKA, k_BSKA, v_BSKA, extras).astype(q_BLKA.dtype)
 
 

@@ -4,11 +4,14 @@ With T frames of P patches, in pairs of tokens: full T² P², windowed T W P² (
 factorised T P² + P T² (over the patches of a frame, then over the frames of a place).
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxvid.ops.attention import Place, attention, extend
+from jaxvid.typing import UserError
 
 Cache = tuple[Float[Array, "B S K A"], Float[Array, "B S K A"]]
 
@@ -54,9 +57,12 @@ def frame_causal(
 
     ``cache``: keys and values of S tokens (``empty_cache``), into which those of these T frames,
     frame ``at`` and on, are put. Frame after frame with the cache gives what all frames at once
-    give without, for T P S pairs a call in place of (T P)².
+    give without, for T P S pairs a call in place of (T P)². Raises UserError for frames beyond the
+    cache where ``at`` is a number; a traced one overwrites the last ones.
     """
     B, T, P, K, A = q_BTPKA.shape
+    if cache is not None and isinstance(at, int) and not 0 <= at * P <= cache[0].shape[1] - T * P:
+        raise UserError(f"{T} frames from {at} on do not fit into the cache; make a longer one")
     q, k, v = (x.reshape(B, T * P, K, A) for x in (q_BTPKA, k_BTPKA, v_BTPKA))
     cache = (k, v) if cache is None else extend(cache, k, v, at * P)
     frame_L, frame_S = (jnp.arange(n) // P for n in (T * P, cache[0].shape[1]))
@@ -65,7 +71,9 @@ def frame_causal(
     return out.reshape(q_BTPKA.shape), cache
 
 
-def empty_cache(batch: int, frames: int, patches: int, heads: int, features: int) -> Cache:
-    """Room for the keys and values of so many frames."""
-    empty = jnp.zeros((batch, frames * patches, heads, features))
+def empty_cache(
+    batch: int, frames: int, patches: int, heads: int, features: int, dtype: Any = jnp.float32
+) -> Cache:
+    """Room for the keys and values of so many frames, in their dtype."""
+    empty = jnp.zeros((batch, frames * patches, heads, features), dtype)
     return empty, empty
