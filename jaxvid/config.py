@@ -268,6 +268,7 @@ class RlConfig:
     def __post_init__(self) -> None:
         positive(self, "updates", "clip", "kl_budget", "actions", "response", "width")
         not_negative(self, "kl", "window")
+        multiple("rl.width", self.width, 4, "the policy has four heads")
         need(self, ("discount", "first"), lambda value: 0 <= value <= 1, "from 0 to 1")
         below_one(self, "ema")
         least = 2 if self.algorithm == "policy" else 1

@@ -272,7 +272,7 @@ class Pipeline:
             has = f"it has {', '.join(classes[:20])}" if classes else "it was trained without any"
             raise UserError(f"the run has no class {label!r}; {has}")
         if not 0 <= guidance <= 100:
-            raise UserError(f"guidance is {guidance}; 1 is as trained, 1 to 3 are usual")
+            raise UserError(f"guidance is {guidance}; 1 is as trained, more saturates colours soon")
         return Ask(seed % 2**31, 1 + classes.index(label) if label else 0, guidance)
 
     def _caption(self, prompt: str | None) -> str:
@@ -365,7 +365,7 @@ def load(
     that comes with jaxvid, which also serves generators without their own. Raises UserError where
     there is no generator or no checkpoint.
     """
-    path = SHIPPED if run is None else pathlib.Path(run)
+    path = SHIPPED if run in (None, "shipped") else pathlib.Path(str(run))
     if path.suffix == ".safetensors":
         nets, params, gan_run = training.read_generator(path)
     elif os.path.isfile(path / "generator.json"):

@@ -268,7 +268,7 @@ def read_generator(path: pathlib.Path) -> tuple[Nets, Params, GanRun]:
     try:
         run = configs.from_json(GanRun, config)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path} holds no generator that this jaxvid reads: {error}") from None
     like = {name: tree for name, tree in _shapes(run).params.items() if name != "posterior"}
     check_weights(path, params, like)
     return make_nets(run), params, run

@@ -175,7 +175,7 @@ def read_planner(path: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:
     try:
         run = configs.from_json(PlannerRun, config)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path} holds no planner that this jaxvid reads: {error}") from None
     like = planner_shapes(run).params
     check_weights(path, params, like)
     return make_planner(run), params, run

@@ -7,12 +7,13 @@ import pathlib
 import numpy as np
 import pytest
 
-from jaxvid import evaluate, examine, pipeline
+from jaxvid import evaluate, examine, pipeline, screenwriter
 from jaxvid.config import DataConfig
 from jaxvid.data.scenes import caption, sample_script
 from jaxvid.data.source import open_source
 from jaxvid.metrics import reader
 from jaxvid.training import read_generator
+from jaxvid.typing import UserError
 
 PROMPTS, CLIPS = 40, 12
 
@@ -82,3 +83,13 @@ def test_what_comes_along_is_evaluated_without_a_run(tmp_path: pathlib.Path) -> 
     assert found["prompts"]["color"]["value"] > 0.9
     assert json.loads((tmp_path / "shipped" / "evaluation.json").read_text("utf-8")) == found
     assert (tmp_path / "shipped" / "evaluation.png").exists()
+
+
+def test_what_comes_along_is_called_shipped_everywhere() -> None:
+    assert pipeline.load("shipped").generate("a red circle", seed=1).video.tobytes() == (
+        pipeline.load().generate("a red circle", seed=1).video.tobytes()
+    )
+    with pytest.raises(UserError, match="planner.safetensors holds no generator that this jaxvid"):
+        pipeline.load(screenwriter.training_planner.SHIPPED)
+    with pytest.raises(UserError, match="generator.safetensors holds no planner that this jaxvid"):
+        screenwriter.load(pipeline.SHIPPED)

@@ -122,5 +122,6 @@ def _check_drawable(text: str, font: Any) -> None:
     if lacking := sorted({c for c in text if bytes(font.getmask(c)) == blank}):
         shown = "".join(lacking[:12])
         raise UserError(
-            f"narration {ascii(text[:40])}: the font has no {shown!r}; write an .srt file instead"
+            f"narration {text[:40]!r}: the font has no {shown!r}; write an .srt file instead, "
+            "without --burn"
         )
