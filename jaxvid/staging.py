@@ -2,8 +2,9 @@
 
 Looks that were not described are drawn, colours apart from each other; places, travels and paths
 are drawn so that what was said holds: everything stays inside the frame, motions can be seen, one
-actor does not hide the other, "to the left of" is to the left, "towards" leads there. Lengths are
-shares of the frame unless said to be in steps of the grid, 1/32 of it.
+actor does not hide the other, "behind" is seen where both meet, "to the left of" is to the left,
+"towards" leads there. Lengths are shares of the frame unless said to be in steps of the grid, 1/32
+of it.
 """
 
 import dataclasses
@@ -40,6 +41,7 @@ MOVING = tuple(motion for motion in MOTIONS if motion != "still")
 ZONES = {"left": (0, 13), "top": (0, 13), "center": (13, 19), "right": (19, 32), "bottom": (19, 32)}
 APART = 5  # steps between centres for one to be to the left of the other, or above it
 HIDDEN = (0.3, 0.6)  # at most of the rear box behind the front one: mean, and in any frame
+MEET = 0.2  # at least of it, in some frame, where who is behind whom was said
 TRIES = (60, 30, 10)  # placements of a take; then of shorter ways; then with a place given up
 _GIVEN_UP = 5.0  # as bad as so many steps beside what was said
 _TIMES, _HALF = np.linspace(0, 1, 16), np.linspace(0, 1, 8)
@@ -204,7 +206,9 @@ def _place(
         for n, (part, legs, centre) in enumerate(zip(take.parts, chosen, centres, strict=True))
     ]
     if len(actors) > 1:
-        wrong += _beside(take.side, centres) + _hidden(*(actors[n] for n in order))
+        least = MEET if take.depth != ANY and take.side == ANY else 0.0
+        back, front = (actors[n] for n in order)
+        wrong += _beside(take.side, centres) + _hidden(back, front, least)
     return tuple(actor for part in actors for actor in part), wrong
 
 
@@ -322,9 +326,9 @@ def _beside(side: str, centres: Sequence[Point]) -> float:
     return float(max(0, APART - gap))
 
 
-def _hidden(back: tuple[Actor, ...], front: tuple[Actor, ...]) -> float:
-    """By how much too much of the rear part is hidden; in steps, as other misses are. They may
-    pass, but one must not hide the other."""
+def _hidden(back: tuple[Actor, ...], front: tuple[Actor, ...], least: float) -> float:
+    """By how much too much of the rear part is hidden, or in no frame ``least``; in steps, as other
+    misses are. They may pass, but one must not hide the other."""
     back_T4, front_T4 = _route(back), _route(front)
     gap_T2 = np.abs(back_T4[:, :2] - front_T4[:, :2])
     reach_T2 = (back_T4[:, 2:] + front_T4[:, 2:]) / 2
@@ -332,6 +336,7 @@ def _hidden(back: tuple[Actor, ...], front: tuple[Actor, ...]) -> float:
     hidden_T = both_T2.prod(1) / back_T4[:, 2:].prod(1)
     mean, worst = HIDDEN
     over = max(0.0, hidden_T.mean() - mean) + max(0.0, hidden_T.max() - worst)
+    over += max(0.0, least - hidden_T.max())
     return GRID * float(over)  # who cannot be seen is worse than who is in a wrong place
 
 

@@ -301,7 +301,13 @@ def test_scripts_are_asked_for_where_there_are_none() -> None:
 
 
 def test_bad_configurations_are_refused() -> None:
-    for changes in ({"group": 1}, {"width": 62}, {"weights": (1.0,)}, {"discount": 1.5}, {"rewards": ()}):
+    for changes in (
+        {"group": 1},
+        {"width": 62},
+        {"weights": (1.0,)},
+        {"discount": 1.5},
+        {"rewards": ()},
+    ):
         with pytest.raises(UserError):
             RlConfig(**changes)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="no tuned generator"):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxvid import grammar
+from jaxvid import grammar, staging
 from jaxvid.data.pieces import Draw
 from jaxvid.data.stories import sample_outline
 from jaxvid.lint import lint
@@ -305,6 +305,24 @@ def test_the_rear_one_shows() -> None:
     assert max(mean) < 0.75  # a small one that grows behind a large one on its round
     assert np.mean(np.array(worst) > 0.61) < 0.1 and np.mean(np.array(mean) > 0.31) < 0.15
     assert np.mean(np.array(worst) > 0.1) > 0.1  # but they do pass
+
+
+@pytest.mark.parametrize("depth", ["behind", "front"])
+@pytest.mark.parametrize("motion", ["right", "down", "still", "orbit", "towards"])
+def test_who_is_behind_whom_can_be_seen(depth: str, motion: str) -> None:
+    """In some frame the front one covers a fifth of the rear one's box: apart, nobody could say."""
+    looks = (Look("star", "blue", "large"), Look("ring", "red", "medium"))
+    take = Take((Part(0, motion), Part(1, ANY)), depth=depth)
+    for seed in range(30):
+        shot = stage(Outline(looks, (take,)), seed).scenes[0].shots[0]
+        first, second = (
+            staging._route(tuple(a for a in shot.actors if a.entity == f"e{n}")) for n in (0, 1)
+        )
+        rear_T4, front_T4 = (first, second) if depth == "behind" else (second, first)
+        gap_T2 = np.abs(rear_T4[:, :2] - front_T4[:, :2])
+        reach_T2 = (rear_T4[:, 2:] + front_T4[:, 2:]) / 2
+        both_T2 = np.clip(reach_T2 - gap_T2, 0, np.minimum(rear_T4[:, 2:], front_T4[:, 2:]))
+        assert (both_T2.prod(1) / rear_T4[:, 2:].prod(1)).max() >= 0.2 - 1e-9
 
 
 def test_slots_lead_into_the_json() -> None:
