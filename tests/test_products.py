@@ -32,6 +32,12 @@ def test_a_layer_and_its_gradients_are_those_of_the_rounded_factors():
     assert np.abs(got - x @ kernel).max() > 1e-4  # they are rounded
 
 
+def test_gradients_have_the_types_of_their_factors():
+    x, w = jnp.ones((2, 8), LOW), jnp.ones((8, 4), jnp.float32)
+    grad = jax.grad(lambda x, w: low_dot_general(jnp.sin(x), w).sum(), (0, 1))(x, w)
+    assert [g.dtype for g in grad] == [LOW, jnp.float32]
+
+
 @pytest.mark.parametrize(
     "features, dtype, said",
     [

@@ -18,6 +18,7 @@ def low_dot_general(
     and weights in float32 as here).
     """
     del dims, precision, options  # those of a linear layer
+    x, w = x.astype(jnp.float32), w.astype(jnp.float32)  # so that gradients have their own types
     return _product(x.reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[-1])
 
 
