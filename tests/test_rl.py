@@ -281,7 +281,7 @@ def test_eight_devices_do_what_one_does(backend: str, changes: dict[str, Any]) -
     after, metrics = step(placed[0], parallel.place_batch(HOST, mesh), placed[1])
     assert float(metrics["skipped"]) == 0
     for one, many in zip(jax.tree.leaves(alone.params), jax.tree.leaves(after.params), strict=True):
-        np.testing.assert_allclose(one, many, atol=5e-5 if changes else 2e-5)
+        np.testing.assert_allclose(one, many, atol=1e-4 if changes else 2e-5)
 
 
 @pytest.mark.parametrize("algorithm", ["policy", "path"])
