@@ -14,7 +14,8 @@ bootstrap intervals over prompts:
                   (four, whose first weights differ: at        tell (the interval is not above 0:
                   chance one is 3 points off another)          a wide one shows little)
 
-None of it is a goal by itself: a still is smooth, coherent, and fails. Clips before and after have
+Fewer than four prompts fail, since intervals over them say nothing. None of it is a goal by itself:
+a still is smooth, coherent, and fails. Clips before and after have
 the same noise, so that an interval tells 0.03 % from nothing: a reward that is chance has passed by
 that much where the fall had no least size, and by a tenth where flicker shrank by luck.
 """

@@ -365,7 +365,7 @@ def load(
     that comes with jaxvid, which also serves generators without their own. Raises UserError where
     there is no generator or no checkpoint.
     """
-    path = SHIPPED if run in (None, "shipped") else pathlib.Path(str(run))
+    path = SHIPPED if run is None or str(run) == "shipped" else pathlib.Path(run)
     if path.suffix == ".safetensors":
         nets, params, gan_run = training.read_generator(path)
     elif os.path.isfile(path / "generator.json"):

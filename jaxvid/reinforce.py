@@ -315,7 +315,7 @@ def try_gate(
     gate = gate or open_gate(folder)
     verdict = gate.judge(params, prompts=prompts, samples=samples, critics=critics)
     say(table(verdict))
-    short = f", in short: {prompts} prompts, {samples} clips each, no fresh critic" * (not critics)
+    short = "" if critics else f", in short: {prompts} prompts, {samples} clips, no fresh critic"
     say(f"rl: the gate is {'passed' if verdict.passed else 'not passed'}{short}")
     found = dataclasses.asdict(verdict) | {"passed": verdict.passed}
     atomic_write_text(folder / "gate.json", json.dumps(found, indent=1))

@@ -221,7 +221,7 @@ def load(run: str | pathlib.Path | None = None, *, batch: int = 1) -> Screenwrit
 
     Raises UserError where there is none.
     """
-    path = training_planner.SHIPPED if run in (None, "shipped") else pathlib.Path(str(run))
+    path = training_planner.base_path("shipped" if run is None else str(run))
     if path.suffix == ".safetensors":
         planner, params, planner_run = training_planner.read_planner(path)
     elif (path / "planner.json").is_file():

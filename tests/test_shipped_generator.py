@@ -86,8 +86,12 @@ def test_what_comes_along_is_evaluated_without_a_run(tmp_path: pathlib.Path) -> 
 
 
 def test_what_comes_along_is_called_shipped_everywhere() -> None:
-    assert pipeline.load("shipped").generate("a red circle", seed=1).video.tobytes() == (
+    named = pathlib.Path("shipped")  # as the command line has it
+    assert pipeline.load(named).generate("a red circle", seed=1).video.tobytes() == (
         pipeline.load().generate("a red circle", seed=1).video.tobytes()
+    )
+    assert screenwriter.load(named).write("a red circle") == screenwriter.load().write(
+        "a red circle"
     )
     with pytest.raises(UserError, match="planner.safetensors holds no generator that this jaxvid"):
         pipeline.load(screenwriter.training_planner.SHIPPED)
