@@ -4,10 +4,12 @@ On held-out prompts, several clips each, the tuned generator beside the frozen r
 bootstrap intervals over prompts:
 
     smoothness    interpolation error falls                    by 1 % at the interval's worse end
-    coherence     warping error falls                          likewise
+    coherence     warping error over variance falls            likewise
     jerk          of a reference that shakes: 1 / 0.6 times    falls to 0.6 of the reference's
                   that of real clips or more
     motion        along the script's way, or the real clip's   0.9 to 1.1 of the reference's
+    light         mean and contrast of each frame,             within a tenth of the range from the
+                  over all clips                               reference's to real clips'
     attributes    read by the analytic reader, or by a judge   at most 2 points fewer right
     diversity     of clips of one prompt, if real ones differ  at least 70 % of the reference's
     fresh critic  trained now on these clips and real ones     does not surely find them easier to
@@ -15,9 +17,9 @@ bootstrap intervals over prompts:
                   chance one is 3 points off another)          a wide one shows little)
 
 Fewer than four prompts fail, since intervals over them say nothing. None of it is a goal by itself:
-a still is smooth, coherent, and fails. Clips before and after have
-the same noise, so that an interval tells 0.03 % from nothing: a reward that is chance has passed by
-that much where the fall had no least size, and by a tenth where flicker shrank by luck.
+a still is smooth, coherent, and fails. Both are in units of contrast: what is dark differs less.
+Clips before and after have the same noise, so that an interval tells 0.03 % from nothing: chance
+has passed by that much where the fall had no least size, and by a tenth, of flicker, by luck.
 """
 
 import dataclasses
@@ -39,7 +41,7 @@ from jaxvid.data.source import Example, open_source
 from jaxvid.io.checkpoint import tree_digest
 from jaxvid.io.report import Better, Figure, Section
 from jaxvid.metrics import content, flow, motion, reader
-from jaxvid.metrics.bootstrap import TINY, crossed, interval, ratio
+from jaxvid.metrics.bootstrap import TINY, Interval, crossed, interval, ratio
 from jaxvid.parallel import compile_function
 from jaxvid.rl import advantages, rewards
 from jaxvid.staging import stage
@@ -145,7 +147,8 @@ class Gate:
         kl = _mean(np.concatenate(nats))
         found = {c.name: c for c in compare(known, after)}
         gain = sum(math.log(max(found[n].value, 1e-6)) for n in ("smoothness", "coherence"))
-        broken = max(0.0, abs(math.log(max(found["motion"].value, 1e-6))) - math.log(1.1))
+        near = (found[n].value for n in ("motion", "light", "contrast"))
+        broken = sum(max(0.0, abs(math.log(max(v, 1e-6))) - math.log(1.1)) for v in near)
         broken += max(0.0, 0.7 - found["diversity"].value)
         if "attributes" in found:
             broken += max(0.0, -0.02 - found["attributes"].value)
@@ -240,9 +243,8 @@ class Gate:
         values = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
         examples = [example for row in prompts for example in row]
         if self._scripted:
-            values["attributes"] = np.array(
-                [_right(video, example) for video, example in zip(flat, examples, strict=True)]
-            )
+            pairs = zip(flat, examples, strict=True)
+            values["attributes"] = np.array([_right(*pair) for pair in pairs])
         elif self._judge is not None:
             reads = self._judge.read(flat)
             values["attributes"] = np.array(
@@ -274,6 +276,8 @@ def measure(video_BTHWC: jax.Array, batch: Batch, *, scripted: bool) -> dict[str
     values |= {name: flows[name] for name in ("flow", "warping_error")}
     values["content distance"] = content.average_content_distance(video_BTHWC)
     values["interpolation"] = rewards.interpolation(unit, batch).mean(1)
+    variance = (0.5 * rewards.contrast(unit)) ** 2  # of 0 to 1, as the warping error
+    values["warping_share"] = values["warping_error"] / variance.mean(1)
     if scripted:
         for name in ("acceleration", "appearance", "motion"):
             values[f"{name} error"] = rewards.REWARDS[name].error(unit, batch).mean(1)
@@ -300,7 +304,7 @@ def compare(known: Known, after: Shown) -> list[Check]:
     """All lines but that of the critics."""
     old, new, real = (shown.values for shown in (known.before, after, known.real))
     checks = []
-    for name, key in (("smoothness", "interpolation"), ("coherence", "warping_error")):
+    for name, key in (("smoothness", "interpolation"), ("coherence", "warping_share")):
         found = ratio(new[key].mean(1), old[key].mean(1))
         bound = f"{key} x reference, below {LEAST}"
         checks.append(Check(name, *found, bound, found.high < LEAST, "lower"))
@@ -313,12 +317,33 @@ def compare(known: Known, after: Shown) -> list[Check]:
     near = 0.9 <= found.mean <= 1.1
     bound = f"{key} x reference, 0.9 to 1.1"
     checks.append(Check("motion", *found, bound, near, "near ceiling"))
+    checks += _light(known, after)
     if "attributes" in old:
         rises = (new["attributes"] - old["attributes"]).mean(1)
         if len(labelled := rises[np.isfinite(rises)]):  # own clips need not all have labels
             more = interval(labelled)
             checks.append(Check("attributes", *more, "at least -0.02", more.mean >= -0.02))
     checks.append(_diversity(known.before.videos, after.videos, known.real.videos))
+    return checks
+
+
+def _light(known: Known, after: Shown) -> list[Check]:
+    """How far mean and contrast of all clips' frames lie outside of the range from the reference's
+    to the real clips', in the frame where it is most; 1 within: what is too dark may grow lighter.
+    """
+    checks, shown = [], [clips.videos for clips in (known.before, known.real, after)]
+    measured = [[content.light(jnp.asarray(clips)) for clips in videos] for videos in shown]
+    bound = "x range of reference and real clips, 0.9 to 1.1"
+    for name in ("light", "contrast"):
+        values_3PT = np.array([[one[name].mean(0) for one in prompts] for prompts in measured])
+        ends_2T, mean_T = values_3PT[:2].mean(1), values_3PT[2].mean(0)
+        edge_T = np.clip(mean_T, ends_2T.min(0), ends_2T.max(0))
+        t = int(np.abs(np.log((mean_T + TINY) / (edge_T + TINY))).argmax())
+        nearer = np.abs(ends_2T[:, t] - mean_T[t]).argmin()
+        within = mean_T[t] == edge_T[t]
+        pair = values_3PT[2, :, t], values_3PT[nearer, :, t]
+        found = Interval(1.0, 1.0, 1.0) if within else ratio(*pair)
+        checks.append(Check(name, *found, bound, 0.9 <= found.mean <= 1.1, "near ceiling"))
     return checks
 
 
@@ -367,10 +392,8 @@ def sections(verdict: Verdict) -> list[Section]:
         Figure(name, after, floor=before, ceiling=real, better="near ceiling")
         for name, (before, after, real) in verdict.measured.items()
     ]
-    text = (
-        "Tuned against the frozen reference on held-out prompts; 95 % intervals over prompts, for "
-        "the fresh critics over critics too."
-    )
+    text = "Tuned against the frozen reference on held-out prompts; 95 % intervals over prompts, "
+    text += "for the fresh critics over critics too."
     return [
         Section(f"The gate: {'passed' if verdict.passed else 'not passed'}", text, checks),
         Section("Measures", "Floor: the reference; ceiling: real clips.", measures),

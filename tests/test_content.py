@@ -47,6 +47,17 @@ def test_rendered_clips_are_nearly_constant_also_where_the_entity_leaves() -> No
     np.testing.assert_allclose(average_content_distance(grey[:, :1]), 0)
 
 
+def test_light_and_contrast_are_of_each_frame() -> None:
+    """Half of a frame at 0.2, half at 0.6; then all at 0.4; then twice the first."""
+    halves = np.repeat([0.2, 0.6], 4)
+    frames = np.stack([halves, np.full(8, 0.4), 2 * halves - 0.4])
+    video = np.broadcast_to(frames[None, :, None, :, None], (1, 3, 8, 8, 3))
+    for clip, atol in ((video, 1e-6), (np.rint(video * 255).astype(np.uint8), 3e-3)):
+        found = content.light(jnp.asarray(clip))
+        np.testing.assert_allclose(found["light"], [[0.4, 0.4, 0.4]], atol=atol)
+        np.testing.assert_allclose(found["contrast"], [[0.2, 0.0, 0.4]], atol=atol)
+
+
 def test_content_distance_of_features_is_the_mean_over_valid_pairs() -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(3, 5, 7)).astype(np.float32)

@@ -27,7 +27,7 @@ RUN = RlRun(
 def values(**factors: float) -> dict[str, np.ndarray]:
     found = {
         name: np.full((12, 4), 0.1)
-        for name in ("interpolation", "warping_error", "flow_along", "jerk")
+        for name in ("interpolation", "warping_share", "flow_along", "jerk")
     }
     found["attributes"] = np.full((12, 4), 0.9)
     for name, factor in factors.items():
@@ -53,19 +53,19 @@ def verdicts(**factors: float) -> dict[str, bool]:
 
 
 def test_smoother_and_as_lively_passes() -> None:
-    assert all(verdicts(interpolation=0.8, warping_error=0.9).values())
+    assert all(verdicts(interpolation=0.8, warping_share=0.9).values())
 
 
 def test_grey_clips_have_no_jerk_to_lose() -> None:
     """It is read from colours: 0 / 0 is no fault."""
     still = {"jerk": np.zeros((12, 4))}
-    before, after = values() | still, values(interpolation=0.8, warping_error=0.9) | still
+    before, after = values() | still, values(interpolation=0.8, warping_share=0.9) | still
     found = compared(before, after, values() | still)
     assert "jerk" not in found and all(check.passed for check in found.values())
 
 
 def test_clips_without_labels_are_left_out() -> None:
-    before, after = values(), values(interpolation=0.8, warping_error=0.9)
+    before, after = values(), values(interpolation=0.8, warping_share=0.9)
     for found in (before, after):
         found["attributes"][:3] = np.nan
     after["attributes"][3:] -= 0.05
@@ -78,7 +78,7 @@ def test_clips_without_labels_are_left_out() -> None:
 
 def test_motion_of_actors_is_read_where_there_are_any() -> None:
     before = values() | {"travel": np.full((12, 4), 0.2)}
-    lively = values(interpolation=0.8, warping_error=0.9, flow_along=0.1) | {
+    lively = values(interpolation=0.8, warping_share=0.9, flow_along=0.1) | {
         "travel": before["travel"]
     }
     still = lively | {"travel": 0.5 * before["travel"]}
@@ -89,13 +89,13 @@ def test_motion_of_actors_is_read_where_there_are_any() -> None:
 @pytest.mark.parametrize(
     ("line", "factors"),
     [
-        ("smoothness", {"interpolation": 1.0, "warping_error": 0.9}),
-        ("smoothness", {"interpolation": 0.995, "warping_error": 0.9}),
-        ("coherence", {"interpolation": 0.8, "warping_error": 0.995}),
-        ("coherence", {"interpolation": 0.8, "warping_error": 1.1}),
-        ("motion", {"interpolation": 0.1, "warping_error": 0.1, "flow_along": 0.1}),
-        ("motion", {"interpolation": 0.8, "warping_error": 0.9, "flow_along": 1.2}),
-        ("attributes", {"interpolation": 0.8, "warping_error": 0.9, "attributes": 0.95}),
+        ("smoothness", {"interpolation": 1.0, "warping_share": 0.9}),
+        ("smoothness", {"interpolation": 0.995, "warping_share": 0.9}),
+        ("coherence", {"interpolation": 0.8, "warping_share": 0.995}),
+        ("coherence", {"interpolation": 0.8, "warping_share": 1.1}),
+        ("motion", {"interpolation": 0.1, "warping_share": 0.1, "flow_along": 0.1}),
+        ("motion", {"interpolation": 0.8, "warping_share": 0.9, "flow_along": 1.2}),
+        ("attributes", {"interpolation": 0.8, "warping_share": 0.9, "attributes": 0.95}),
     ],
 )
 def test_each_line_can_fail(line: str, factors: dict[str, float]) -> None:
@@ -104,12 +104,42 @@ def test_each_line_can_fail(line: str, factors: dict[str, float]) -> None:
 
 def test_a_reference_that_shakes_must_be_steadied() -> None:
     """At 0.6 of its jerk or less; none is asked of one that would then be steadier than life."""
-    better = {"interpolation": 0.8, "warping_error": 0.9}
+    better = {"interpolation": 0.8, "warping_share": 0.9}
     shaky, real = values(jerk=2.0), values(jerk=1.0)
     steadied, left = values(jerk=1.1, **better), values(jerk=1.3, **better)
     assert compared(shaky, steadied, real)["jerk"].passed
     assert [n for n, c in compared(shaky, left, real).items() if not c.passed] == ["jerk"]
     assert "jerk" not in compared(shaky, left, values(jerk=1.3))
+
+
+def lit(gain: float, flat: float = 1.0) -> gate.Shown:
+    """``CLIPS`` at half their contrast; their last frame darker, or with still less of it."""
+    clips = 0.5 * CLIPS.astype(float)
+    clips[:, :, -1] = gain * (clips[:, :, -1] * flat + (1 - flat) * clips[:, :, -1].mean())
+    return gate.Shown(np.rint(clips).astype(np.uint8), values())
+
+
+@pytest.mark.parametrize(
+    ("gains", "failed"),  # reference, tuned, real
+    [
+        ((1.0, 1.0, 1.0), []),
+        ((1.0, 0.8, 1.0), ["contrast", "light"]),
+        ((1.0, 1.2, 1.0), ["contrast", "light"]),
+        ((1.0, 0.8, 0.7), []),  # towards real clips
+        ((1.0, 1.4, 1.5), []),
+        ((1.0, 0.95, 1.2), []),
+    ],
+)
+def test_clips_keep_their_light(gains: tuple[float, float, float], failed: list[str]) -> None:
+    before, after, real = (lit(gain) for gain in gains)
+    checks = gate._light(gate.Known([], before, real), after)
+    assert sorted(c.name for c in checks if not c.passed) == failed
+    assert all(c.low <= c.value <= c.high for c in checks)
+
+
+def test_clips_keep_their_contrast() -> None:
+    light, contrast = gate._light(gate.Known([], lit(1.0), lit(1.0)), lit(1.0, 0.5))
+    assert light.passed and contrast.value == pytest.approx(0.5, abs=0.02) and not contrast.passed
 
 
 def test_fewer_kinds_of_clips_fail() -> None:
@@ -229,7 +259,8 @@ def test_the_gate_writes_what_it_found(
     monkeypatch.setattr(fresh, "STEPS", 2)
     opened = reinforce.open_gate(tuned)
     verdict = reinforce.try_gate(tuned, prompts=2, samples=2, gate=opened)
-    names = ["smoothness", "coherence", "jerk", "motion", "attributes", "diversity"]
+    names = ["smoothness", "coherence", "jerk", "motion", "light", "contrast"]
+    names += ["attributes", "diversity"]
     assert [check.name for check in verdict.checks] == [*names, "prompts", "fresh critic"]
     few = verdict.checks[-2]  # intervals over two prompts would tell too much
     assert not few.passed and few.value == 2

@@ -69,6 +69,14 @@ def diversity(video_PKTHWC: Num[Array, "P K T H W C"]) -> Float[Array, "P"]:
     return apart.mean(1)
 
 
+def light(video_BTHWC: Num[Array, "B T H W C"]) -> dict[str, Float[Array, "B T"]]:
+    """Each frame's ``light``, the mean of its pixels, 0 to 1, and ``contrast``, their standard
+    deviation, 0 to 1/2, mean over channels.
+    """
+    video = unit(video_BTHWC)
+    return {"light": video.mean((2, 3, 4)), "contrast": video.std((2, 3)).mean(-1)}
+
+
 class Nearest(NamedTuple):
     """Clips, the distance to the nearest training clip seen yet, and its index."""
 

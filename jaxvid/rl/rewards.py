@@ -10,7 +10,9 @@ The reward is the error beyond what real clips show, in units of their spread:
 
 with q the median of real clips and s from there to their 90th percentile (``measure_scale``). A
 clip that is smoother than real ones earns nothing for it: rewards without that limit freeze the
-picture (stillness, below, shows it). Errors are 0 where a frame has nothing to say.
+picture (stillness, below, shows it). Differences of pixels are in units of the contrast of the
+frames that are compared: without that limit the picture darkens, since what is dark differs less.
+Errors are 0 where a frame has nothing to say.
 """
 
 import dataclasses
@@ -29,6 +31,7 @@ from jaxvid.typing import Batch
 
 WORST = 10.0  # spreads of real clips beyond their median; more is no worse
 WINDOW = 4  # frames over which motion is compared
+FLAT = 0.02  # of -1..1: contrast that is added, so that flat frames divide by something
 _LIKE = 0.35  # of -1..1: how far a pixel may be from its entity's colour
 _AROUND = 0.1  # of the frame: how far outside of its box an entity is looked for
 
@@ -116,6 +119,12 @@ def _inner(error_Bt: jax.Array) -> jax.Array:
     return jnp.pad(error_Bt, ((0, 0), (1, 1)))
 
 
+def contrast(video_BTHWC: Video) -> Frames:
+    """Standard deviation of each frame's pixels from its mean colour, in -1..1, and ``FLAT``."""
+    away = video_BTHWC - video_BTHWC.mean((2, 3), keepdims=True)
+    return jnp.sqrt((away**2).mean((2, 3, 4)) + 1e-12) + FLAT
+
+
 # --- smoothness ----------------------------------------------------------------------------------
 
 
@@ -132,9 +141,9 @@ def acceleration(video_BTHWC: Video, script: Batch) -> Frames:
 
 
 def interpolation(video_BTHWC: Video, script: Batch) -> Frames:
-    """mean ``|x[t] - x̂[t]|`` in -1..1, where x̂ are its neighbours moved along the flow between
-    them and blended: the protocol of VBench's motion smoothness (Huang et al., 2024) with classical
-    flow, which has no gradient.
+    """mean ``|x[t] - x̂[t]|`` over the mean contrast of the three frames, where x̂ are its
+    neighbours moved along the flow between them and blended: the protocol of VBench's motion
+    smoothness (Huang et al., 2024) with classical flow, which has no gradient.
     """
     if video_BTHWC.shape[1] < 3:
         return jnp.zeros(video_BTHWC.shape[:2])
@@ -142,12 +151,14 @@ def interpolation(video_BTHWC: Video, script: Batch) -> Frames:
     one = jnp.ones(before.shape[:2])
     near = meet(Neighbours(before, after, 0.5 * one, one, one))
     guess = 0.5 * (near.before + near.after)
-    return _inner(jnp.abs(video_BTHWC[:, 1:-1] - guess).mean((2, 3, 4)))
+    unit = contrast(video_BTHWC)
+    unit = (unit[:, :-2] + unit[:, 1:-1] + unit[:, 2:]) / 3
+    return _inner(jnp.abs(video_BTHWC[:, 1:-1] - guess).mean((2, 3, 4)) / unit)
 
 
 def warping(video_BTHWC: Video, script: Batch) -> Frames:
-    """mean ``|x[t] - W(x[t-1])|`` in -1..1 over pixels, W along the flow between both (Lai et al.,
-    2018). The flow has no gradient.
+    """mean ``|x[t] - W(x[t-1])|`` over the mean contrast of both frames, W along the flow between
+    them (Lai et al., 2018). The flow has no gradient.
     """
     B, T, H, W, C = video_BTHWC.shape
     if T < 2:
@@ -155,7 +166,8 @@ def warping(video_BTHWC: Video, script: Batch) -> Frames:
     now, then = (x.reshape(-1, H, W, C) for x in (video_BTHWC[:, 1:], video_BTHWC[:, :-1]))
     flow = estimate(*(0.5 + 0.5 * jax.lax.stop_gradient(x) for x in (now, then)))
     error = jnp.abs(now - warp(then, flow)[0]).mean((1, 2, 3)).reshape(B, T - 1)
-    return jnp.pad(error, ((0, 0), (1, 0)))
+    unit = contrast(video_BTHWC)
+    return jnp.pad(error / (0.5 * (unit[:, 1:] + unit[:, :-1])), ((0, 0), (1, 0)))
 
 
 # --- coherence -----------------------------------------------------------------------------------
@@ -219,14 +231,16 @@ def travel(video_BTHWC: Video, script: Batch) -> Frames:
 
 
 def dynamics(video_BTHWC: Video, script: Batch) -> Frames:
-    """``|log(d[t] / d_real[t])|``, d the mean ``|x[t] - x[t-1]|`` of the last four frames and
-    d_real that of the real clip in ``script["real"]``: for clips without a script.
+    """``|log(d[t] / d_real[t])|``, d the mean ``|x[t] - x[t-1]|`` of the last four frames over the
+    contrast of both, and d_real that of the real clip in ``script["real"]``: for clips without a
+    script.
     """
 
     def moved(video: jax.Array) -> jax.Array:
-        step = jnp.abs(video - _before(video)).mean((2, 3, 4))
+        unit = contrast(video)
+        step = jnp.abs(video - _before(video)).mean((2, 3, 4)) / (0.5 * (unit + _before(unit)))
         steps = jnp.stack([step, *(_before(step, hops) for hops in range(1, WINDOW))])
-        return steps.mean(0) + 1e-3
+        return steps.mean(0) + 3e-3
 
     if video_BTHWC.shape[1] < 2:
         return jnp.zeros(video_BTHWC.shape[:2])
@@ -265,8 +279,8 @@ def chance(video_BTHWC: Video, script: Batch) -> Frames:
 
 REWARDS: dict[str, Reward] = {
     "acceleration": Reward(acceleration, (1, 1), scripted=True, least=2e-3),
-    "interpolation": Reward(interpolation, (1, 1), least=2e-3),
-    "warping": Reward(warping, (1, 0), least=2e-3),
+    "interpolation": Reward(interpolation, (1, 1), least=5e-3),
+    "warping": Reward(warping, (1, 0), least=5e-3),
     "appearance": Reward(appearance, (1, 0), scripted=True, least=0.02),
     "coherence": Reward(coherence, least=5e-3, critics=True),
     "motion": Reward(motion, (WINDOW, 0), scripted=True, least=0.1),
