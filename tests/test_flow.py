@@ -124,15 +124,19 @@ def test_flow_along_the_real_clip_counts_neither_stills_nor_flicker() -> None:
     real = moving((0.5, 0), frames=8)
     still = np.repeat(real[:1], 8, axis=0)
     exposure = np.exp(np.random.default_rng(0).normal(0, 0.2, (8, 1, 1, 1)))
-    clips = np.stack([real, still, moving((-0.5, 0), frames=8), np.clip(real * exposure, 0, 1)])
+    flickering, dark = np.clip(real * exposure, 0, 1), 0.5 * real
+    clips = np.stack([real, still, moving((-0.5, 0), frames=8), flickering, dark])
 
     @jax.jit
     def look(video, real):  # type: ignore[no-untyped-def]
         return flow.flow_along(video, real), flow.mean_flow(flow.between(video)[0])
 
-    along, length = look(clips.astype(np.float32), np.repeat(real[None], 4, axis=0))
-    assert abs(along[0] - length[0]) < 1e-5 and abs(along[1]) < 1e-6 and along[2] < -0.5 * along[0]
-    assert 0.8 < along[3] / along[0] < 1.1 < length[3] / length[0]
+    found = look(clips.astype(np.float32), np.repeat(real[None], 5, axis=0))
+    along, length = (np.asarray(x) for x in found)
+    assert along[0] == pytest.approx(length[0], rel=0.2) and abs(along[1]) < 1e-6
+    assert along[2] < -0.5 * along[0]
+    assert along[3] == pytest.approx(along[0], rel=0.02) and length[3] > 1.1 * length[0]
+    assert along[4] == pytest.approx(along[0], rel=0.03)
 
 
 def test_mean_flow_is_in_widths_and_heights() -> None:
