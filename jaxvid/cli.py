@@ -262,8 +262,7 @@ def _script(options: Script) -> None:
     elif options.preview is not None and options.prompt is not None:
         raise UserError("--preview draws a script that is there; leave out the prompt")
     elif options.preview is not None:
-        script = options.preview
-        _preview(script, options.out or script.parent / f"{script.stem}.gif")
+        _preview(options.preview, options.out)
     elif options.prompt is None:
         raise UserError("give a prompt, as in: jaxvid script 'a red circle moves to the right'")
     else:
@@ -272,16 +271,17 @@ def _script(options: Script) -> None:
         parallel.start()
         from jaxvid import screenwriter
         from jaxvid.data.decode import read_image
-        from jaxvid.io.media import atomic_write_text
+        from jaxvid.io.media import atomic_write_text, check_writable
 
+        out = options.out and check_writable(options.out, kinds=(".json",))
         image = read_image(options.image) if options.image else None
         writer = screenwriter.load(options.run)
         draft = writer.write(options.prompt, image=image, seed=options.seed)
         if options.explain:
             _explain(draft)
-        if options.out is not None:
-            atomic_write_text(options.out, to_json(draft.script) + "\n")
-            print(f"{options.out}: edit it, then jaxvid generate --script {options.out}")
+        if out is not None:
+            atomic_write_text(out, to_json(draft.script) + "\n")
+            print(f"{out}: edit it, then jaxvid generate --script {out}")
         elif not options.explain:
             print(to_json(draft.script))
         _tell_doubts(draft)
@@ -295,12 +295,12 @@ def _tell_doubts(draft: Any) -> None:
         print(told, file=sys.stderr)
 
 
-def _preview(path: pathlib.Path, out: pathlib.Path) -> None:
+def _preview(path: pathlib.Path, out: pathlib.Path | None) -> None:
     from jaxvid.animatic import MAX_PIXELS, animatic
     from jaxvid.clip import WATCHABLE
     from jaxvid.io.media import check_video, write_video
 
-    script = _read_script(path)
+    script, out = _read_script(path), out or path.parent / f"{path.stem}.gif"
     H, W = script.size
     factor = max(1, min(WATCHABLE // max(H, W), int((MAX_PIXELS / (script.frames * H * W)) ** 0.5)))
     check_video(out, fps=script.fps, scale=factor, side=max(H, W))

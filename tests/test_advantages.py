@@ -82,6 +82,24 @@ def test_a_group_without_variance_says_nothing() -> None:
         assert float(flat) == 0.5
 
 
+def test_what_differs_little_counts_for_little() -> None:
+    small = jnp.asarray(1e-2 * REWARD)
+    full, _ = rl.group_advantages(small, group=3)
+    found, flat = rl.group_advantages(small, group=3, least=0.5)
+    spread = np.sqrt((_centred(small) ** 2).mean((1, 2), keepdims=True))
+    np.testing.assert_allclose(found.reshape(2, 3, 5), _centred(small) / 0.5, rtol=1e-3, atol=1e-7)
+    assert (spread < 0.1).all() and np.abs(found).max() < 0.2 * np.abs(full).max() and not flat
+    large = jnp.asarray(1e2 * REWARD)
+    np.testing.assert_array_equal(
+        *(rl.group_advantages(large, group=3, least=least)[0] for least in (0.0, 0.5))
+    )
+
+
+def _centred(value: jax.Array) -> np.ndarray:
+    groups = np.asarray(value).reshape(2, 3, 5)
+    return groups - groups.mean(1, keepdims=True)
+
+
 def test_an_outlier_is_clipped() -> None:
     value = np.zeros((64, 2), np.float32)
     value[0] = 1e6

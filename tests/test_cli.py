@@ -420,6 +420,15 @@ def test_previews_that_cannot_be_written(
     assert str(path) in says
 
 
+@pytest.mark.parametrize("out", ["film.mp4", "story", "none/story.json"])
+def test_scripts_that_cannot_be_written(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture, out: str
+) -> None:
+    path = tmp_path / out
+    says = refused(cli.main, ["script", "a red circle", "--out", str(path)], capsys)
+    assert str(path) in says and not path.exists()
+
+
 def test_export_writes_a_file_that_script_reads(
     tiny_run: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
 ) -> None:

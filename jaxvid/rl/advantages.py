@@ -38,13 +38,16 @@ def group_advantages(
     group: int,
     baseline: Literal["group", "leave_one_out"] = "group",
     acts_BT: Frames | None = None,
+    least: float = 0.0,
 ) -> tuple[Frames, Float[Array, ""]]:
     """How much better than its group's clips a clip does from frame t on, and the share of groups
     that say nothing because all of their clips did the same.
 
     ``group``: (Q - mean over the group) / (standard deviation over group and time + 1e-4), clipped
     to ±5 (GRPO: Shao et al., 2024; over time as well, since that of single frames amplifies the
-    noise of the last ones). ``leave_one_out``: Q minus the mean of the others (RLOO: Kool et al.,
+    noise of the last ones). The deviation is ``least`` at least, in the unit of Q: once a policy
+    has narrowed, what its clips still differ by is noise, which is not to count as much as what
+    they differed by before. ``leave_one_out``: Q minus the mean of the others (RLOO: Kool et al.,
     2019). A group without variance has advantage 0. ``acts``: 1 where there is an action, 0
     elsewhere; the deviation is over these, so that short sentences count no more than long ones.
     """
@@ -56,7 +59,7 @@ def group_advantages(
     spread = jnp.sqrt(total / jnp.maximum(acts.sum((1, 2), keepdims=True), 1.0))
     flat = spread < 1e-6
     if baseline == "group":
-        advantage = jnp.clip(centred / (spread + 1e-4), -CLIP, CLIP)
+        advantage = jnp.clip(centred / (jnp.maximum(spread, least) + 1e-4), -CLIP, CLIP)
     else:
         advantage = centred * group / max(group - 1, 1)
     advantage = jnp.where(flat, 0.0, advantage)

@@ -29,6 +29,7 @@ from jaxvid.steps.gan import Game, critic_grads, to_unit
 from jaxvid.steps.tasks import Purpose, draw_latent, draw_motion, example_keys, mismatched
 from jaxvid.typing import Batch, Metrics, Params, Reduce, Step
 
+LEAST = 0.5  # spreads of real clips: what a group's rewards to go differ by, to count in full
 Made = tuple[jax.Array, dict[str, jax.Array]]  # clips (N,T,H,W,3) and each reward (N,T)
 
 
@@ -177,7 +178,7 @@ def _policy_grads(
             terms[name], discount=config.discount, reads=rewards.REWARDS[name].reads
         )
         better, same = advantages.group_advantages(
-            value, group=config.group, baseline=config.baseline
+            value, group=config.group, baseline=config.baseline, least=LEAST
         )
         total, flat = total + weight * better, flat + same / len(tuning.terms)
 
