@@ -27,7 +27,9 @@ def normal(*shape: int) -> np.ndarray:
 
 def allowed(B: int, K: int, L: int, S: int, options: dict[str, Any]) -> np.ndarray:
     """Who may read what, (B,K,L,S), one pair at a time."""
-    may = np.broadcast_to(options.get("mask", True), (B, K, L, S)).copy()
+    may = np.broadcast_to(options.get("mask", True), (B, K, L, S)) & (
+        options.get("bias", 0) > -np.inf
+    )
     offset = np.broadcast_to(options.get("offset", 0), B)
     length = np.broadcast_to(options.get("length", S), B)
     for b, l, s in np.ndindex(B, L, S):
@@ -48,7 +50,7 @@ def oracle(q: Any, k: Any, v: Any, grad: Any, options: dict[str, Any]) -> dict[s
     bias = np.asarray(options.get("bias", np.zeros((1, 1, 1, 1))), np.float64)
     scale = options.get("scale", A**-0.5)
     may = allowed(B, K, L, S, options)
-    logits = np.einsum("blka,bska->bkls", q, k) * scale + bias
+    logits = np.einsum("blka,bska->bkls", q, k) * scale + np.where(np.isinf(bias), 0, bias)
     top = np.where(may, logits, -np.inf).max(-1, keepdims=True)
     p = np.where(may, np.exp(logits - np.where(np.isfinite(top), top, 0)), 0)
     p /= np.maximum(p.sum(-1, keepdims=True), 1e-300)
@@ -80,6 +82,13 @@ CASES: dict[str, dict[str, Any]] = {
     "mask and bias": {
         "mask": np.where(np.arange(L)[:, None] == 3, False, RNG.random((2, 1, L, S)) < 0.6),
         "bias": normal(1, 4, L, S),
+    },
+    "bias of minus infinity": {
+        "bias": np.where(
+            np.arange(L)[:, None] == 3,
+            -np.inf,
+            np.where(RNG.random((2, 1, L, S)) < 0.3, -np.inf, normal(2, 4, L, S)),
+        ),
     },
     "mask of keys": {"mask": RNG.random((2, 1, 1, S)) < 0.6},
     "causal from a place": {"causal": True, "offset": 1, "bias": normal(2, 1, 1, S)},

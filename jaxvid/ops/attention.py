@@ -59,7 +59,8 @@ def attention(
       place of the first query in a cache of keys and values that holds the past and has room for
       more (``extend``): L = 1 then gives what the whole pass gives at this place;
     * ``segments``: numbers; only keys of the query's own number (``key_segments``, or the same);
-    * ``length``: only that many keys from the first on, one or one an example.
+    * ``length``: only that many keys from the first on, one or one an example;
+    * ``bias``: more than minus infinity.
 
     Keys and values may have G < K heads, where G divides K: each serves K/G heads of queries
     (Ainslie et al., 2023). ``implementation`` is one of ``IMPLEMENTATIONS``, or None: ``best``.
@@ -117,8 +118,7 @@ def best(
     more; fused where the logits of the whole call are few. GPU: cudnn for half precision without
     ``bias``. Elsewhere: chunked where logits are too many to be kept. Else reference.
     """
-    platform = platform or jax.default_backend()
-    devices = devices or jax.device_count()
+    platform, devices = platform or jax.default_backend(), devices or jax.device_count()
     L, S = q_shape[-3], k_shape[-3]
     if platform == "cpu":
         if devices > 1 or followed:
@@ -142,9 +142,8 @@ def extend(
 ) -> tuple[Float[Array, "B S K A"], Float[Array, "B S K A2"]]:
     """The cache with keys and values of L more tokens from place ``at`` on (at most S - L)."""
     put = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=at, axis=1)
-    return put(cache[0], k_BLKA.astype(cache[0].dtype)), put(
-        cache[1], v_BLKA.astype(cache[1].dtype)
-    )
+    k_BLKA, v_BLKA = k_BLKA.astype(cache[0].dtype), v_BLKA.astype(cache[1].dtype)
+    return put(cache[0], k_BLKA), put(cache[1], v_BLKA)
 
 
 # Implementations: (q, k, v, extras) -> output
@@ -326,6 +325,8 @@ def _allowed(extras: Extras, L: int, S: int, lead: tuple[int, ...]) -> Array | N
         return x if jnp.ndim(x) == 0 else x[..., None, None, None]
 
     found = [] if extras.mask is None else [extras.mask]
+    if extras.bias is not None:
+        found.append(extras.bias > -jnp.inf)
     if extras.causal:
         found.append(jnp.arange(S) <= column(extras.offset) + jnp.arange(L)[:, None])
     if extras.length is not None:
