@@ -118,6 +118,14 @@ def test_a_still_is_smooth_and_pays_for_it() -> None:
     assert earned("dynamics", still).mean() < earned("dynamics", REAL).mean() - 1
 
 
+def test_light_that_comes_and_goes_is_no_motion() -> None:
+    still = jnp.broadcast_to(REAL[:, :1], REAL.shape)
+    light = jnp.asarray(np.random.default_rng(0).uniform(0.7, 1.0, T))[:, None, None, None]
+    errors = (REWARDS["dynamics"].error(x, SCRIPT) for x in (still, (still + 1) * light - 1))
+    none, flickering = (np.asarray(error)[:, 1:].mean() for error in errors)
+    assert none > 1 and flickering > 0.8 * none
+
+
 def test_who_vanishes_does_not_move() -> None:
     ground = jnp.broadcast_to(jnp.median(REAL, axis=(2, 3), keepdims=True), REAL.shape)
     assert earned("motion", ground).mean() < earned("motion", REAL).mean() - 1

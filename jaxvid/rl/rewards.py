@@ -31,7 +31,7 @@ from jaxvid.typing import Batch
 
 WORST = 10.0  # spreads of real clips beyond their median; more is no worse
 WINDOW = 4  # frames over which motion is compared
-FLAT = 0.02  # of -1..1: contrast that is added, so that flat frames divide by something
+FLAT = 0.02  # of -1..1: the least contrast that differences are measured in
 _LIKE = 0.35  # of -1..1: how far a pixel may be from its entity's colour
 _AROUND = 0.1  # of the frame: how far outside of its box an entity is looked for
 
@@ -120,9 +120,9 @@ def _inner(error_Bt: jax.Array) -> jax.Array:
 
 
 def contrast(video_BTHWC: Video) -> Frames:
-    """Standard deviation of each frame's pixels from its mean colour, in -1..1, and ``FLAT``."""
+    """Standard deviation of each frame's pixels from its mean colour, -1..1, at least ``FLAT``."""
     away = video_BTHWC - video_BTHWC.mean((2, 3), keepdims=True)
-    return jnp.sqrt((away**2).mean((2, 3, 4)) + 1e-12) + FLAT
+    return jnp.maximum(jnp.sqrt((away**2).mean((2, 3, 4)) + 1e-12), FLAT)
 
 
 # --- smoothness ----------------------------------------------------------------------------------
@@ -231,14 +231,15 @@ def travel(video_BTHWC: Video, script: Batch) -> Frames:
 
 
 def dynamics(video_BTHWC: Video, script: Batch) -> Frames:
-    """``|log(d[t] / d_real[t])|``, d the mean ``|x[t] - x[t-1]|`` of the last four frames over the
-    contrast of both, and d_real that of the real clip in ``script["real"]``: for clips without a
-    script.
+    """``|log(d[t] / d_real[t])|``, d the mean ``|z[t] - z[t-1]|`` of the last four frames, z what
+    differs from a frame's mean colour in units of its contrast, and d_real that of the real clip
+    in ``script["real"]``: for clips without a script. Light that comes and goes is no motion.
     """
 
     def moved(video: jax.Array) -> jax.Array:
-        unit = contrast(video)
-        step = jnp.abs(video - _before(video)).mean((2, 3, 4)) / (0.5 * (unit + _before(unit)))
+        away = video - video.mean((2, 3), keepdims=True)
+        z = away / contrast(video)[:, :, None, None, None]
+        step = jnp.abs(z - _before(z)).mean((2, 3, 4))
         steps = jnp.stack([step, *(_before(step, hops) for hops in range(1, WINDOW))])
         return steps.mean(0) + 3e-3
 
