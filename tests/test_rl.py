@@ -109,6 +109,14 @@ def test_only_the_policy_learns(algorithm: str) -> None:
     assert {f"r_{name}" for name in RUN.rl.rewards} <= set(metrics)
 
 
+def test_what_real_clips_do_not_notice_teaches_little() -> None:
+    """Else a policy that has narrowed follows its noise as fast as it had followed the reward."""
+    _, state = built()
+    usual = compiled()(state, BATCH, KEY)[1]["gradient"]
+    coarse = state.replace(scales=jnp.array([[0.0, 100.0]] * len(RUN.rl.rewards)))
+    assert 0 < compiled()(coarse, BATCH, KEY)[1]["gradient"] < 0.05 * usual
+
+
 @functools.cache
 def moving() -> tuple[Tuning, RlState]:
     """A generator with two motion numbers of its own, and three that are explored beside them."""
