@@ -6,6 +6,7 @@ import functools
 import itertools
 import math
 import pathlib
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -294,6 +295,30 @@ def test_motion_is_read_from_each_frame_and_moves_it(batch: HostBatch) -> None:
 
     followed, settled = map(np.asarray, drawn(device(batch), jax.random.key(0)))
     assert not settled[followed == 0].any()  # drawn motion is no answer
+
+
+def test_motion_within_its_free_nats_is_still_drawn_to_the_prior(batch: HostBatch) -> None:
+    """A fifth of what more costs: what is drawn from N(0, 1) must be what is read."""
+    run = dataclasses.replace(RUN, generator=dataclasses.replace(RUN.generator, motion=1))
+    game = training.make_game(run, training.make_nets(run))
+    sizes = {"latent": jnp.zeros((B, 4)), "motion": jnp.zeros((B, T, 1)), "followed": jnp.ones(B)}
+    video = jnp.zeros((B, T, R, R, 3))
+    draw = {"real": video, "batch": device(batch), "noise": video, "mask": video[..., :1]}
+    draw |= {**sizes, "read": jnp.ones(B)}
+
+    def cost(mean: jax.Array, log_std: float) -> jax.Array:
+        clip = jnp.zeros((B, 4)), jnp.zeros((B, 4))
+        frame = jnp.full((B, T, 1), mean), jnp.full((B, T, 1), log_std)
+        posterior = SimpleNamespace(apply=lambda *_: (clip, frame))
+        generator = SimpleNamespace(apply=lambda *_: video)
+        played = dataclasses.replace(game, posterior=posterior, generator=generator)
+        return gan_step._play(played, {"posterior": {}}, draw=draw)["motion_kl"].mean()
+
+    for log_std, share in ((-1.0, 0.2), (-4.0, 1.0)):  # 0.7 and 3.6 nats, where 2 are free
+        assert float(jax.grad(cost)(0.5, log_std)) == pytest.approx(0.5 * share, rel=1e-4)
+    nothing = float(cost(jnp.float32(0.0), 0.0))
+    assert nothing == pytest.approx(0.0, abs=1e-6)
+    assert float(cost(jnp.float32(0.0), -4.0)) == pytest.approx(0.2 * 2.0 + 1.5, abs=0.01)
 
 
 def test_policies_are_not_trained_with_the_generator(tmp_path: pathlib.Path) -> None:
