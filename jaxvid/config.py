@@ -123,7 +123,7 @@ class LossConfig:
     reconstruction_epsilon: float = 0.05  # below it a difference (-1..1) counts by its square
     mismatch: float = 0.5  # real clips under a wrong script, as further negatives
     transport: float = 0.0  # (G(n) - n)² where nothing is known and no script given
-    kl: float = 2e-3  # of the latent's posterior to N(0, 1); only with generator.latent
+    kl: float = 2e-3  # of what is read of clips, latent and motion, to N(0, 1)
     posterior: float = 0.5  # share of clips whose latent is read from the real clip, not drawn
     warmup: int = 0  # steps of reconstruction alone before the critics join
     frames: int = 8  # of a clip that a step trains on, drawn at random; the more, the fewer clips

@@ -11,7 +11,7 @@ The reward is the error beyond what real clips show, in units of their spread:
 with q the median of real clips and s from there to their 90th percentile (``measure_scale``). A
 clip that is smoother than real ones earns nothing for it: rewards without that limit freeze the
 picture (stillness, below, shows it). Differences of pixels are in units of the contrast of the
-frames that are compared: without that limit the picture darkens, since what is dark differs less.
+frames that are compared: in plain ones the picture darkens, since what is dark differs less.
 Errors are 0 where a frame has nothing to say.
 """
 

@@ -45,7 +45,7 @@ from jaxvid.typing import Batch, Metrics, Params, Reduce, Step
 # Nats that each motion number may say of a frame for next to nothing, else it learns to say nothing
 # before anything is drawn that could move (free bits: Kingma et al., 2016, arXiv:1606.04934). They
 # cost this share of what more costs: were they free, what is read would stay as far from N(0, 1) as
-# it happens to be, and what is drawn from that would lie beyond what the generator has learnt.
+# it happens to be, and draws of N(0, 1) would lie beyond what the generator has learnt.
 FREE, SHARE = 2.0, 0.2
 
 
