@@ -24,7 +24,9 @@ from jaxvid.config import GanRun, RlRun
 from jaxvid.data.source import Example, Source
 from jaxvid.typing import UserError
 
-SHAKE = 0.03  # of the frame: standard deviation of the camera's place, each way, in each frame
+# A camera held by hand, in each frame: standard deviations of its place, each way, of the frame,
+# and of the logarithms of its zoom and of its exposure.
+SHAKE, ZOOM, EXPOSURE = 0.03, 0.1, 0.05
 FLICKER = 0.15  # standard deviation of a frame's exposure, by its logarithm
 MEASURES = ("jerk", "acceleration error", "appearance error", "interpolation", "warping_error")
 
@@ -77,33 +79,40 @@ class Worse:
 
 
 def shake(video: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """As a camera sees it that is not held still."""
+    """As a camera takes it that is held by hand, zooms and exposes."""
     shifts = rng.normal(0.0, SHAKE * video.shape[1], (len(video), 2))
-    return np.stack([_shift(f, s) for f, s in zip(video, shifts, strict=True)])
+    zooms, exposures = np.exp(rng.normal(0.0, (ZOOM, EXPOSURE), (len(video), 2))).T
+    seen = [_seen(f, s, z) for f, s, z in zip(video, shifts, zooms, strict=True)]
+    return _exposed(np.stack(seen), exposures)
 
 
 def flicker(video: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """As old film shows it: each frame exposed anew."""
-    exposure = np.exp(rng.normal(0.0, FLICKER, len(video)))
-    return np.clip(np.rint(video * exposure[:, None, None, None]), 0, 255).astype(np.uint8)
+    return _exposed(video, np.exp(rng.normal(0.0, FLICKER, len(video))))
 
 
-def _shift(frame_HWC: np.ndarray, by_2: np.ndarray) -> np.ndarray:
-    """The frame moved by fractions of pixels, bilinear; the border is held."""
+def _exposed(video_THWC: np.ndarray, by_T: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(video_THWC * by_T[:, None, None, None]), 0, 255).astype(np.uint8)
+
+
+def _seen(frame_HWC: np.ndarray, by_2: np.ndarray, zoom: float) -> np.ndarray:
+    """The frame enlarged about its centre and moved, by fractions of pixels; the border is held."""
     frame = frame_HWC.astype(np.float32)
     for axis, way in enumerate(by_2):
-        places = np.clip(np.arange(frame.shape[axis]) - way, 0, frame.shape[axis] - 1)
+        middle = (frame.shape[axis] - 1) / 2
+        places = middle + (np.arange(frame.shape[axis]) - middle - way) / zoom
+        places = np.clip(places, 0, frame.shape[axis] - 1)
         low = np.floor(places).astype(int)
         share = (places - low).reshape([-1 if i == axis else 1 for i in range(3)])
         high = np.minimum(low + 1, frame.shape[axis] - 1)
         frame = (1 - share) * frame.take(low, axis) + share * frame.take(high, axis)
-    return np.rint(frame).astype(np.uint8)
+    return frame
 
 
 def shaky_run() -> GanRun:
     """A generator with motion of its own: how the camera shakes is nowhere in the script."""
     run = presets.quickstart_gan()
-    generator = dataclasses.replace(run.generator, latent=8, motion=2)
+    generator = dataclasses.replace(run.generator, latent=8, motion=4)
     return dataclasses.replace(run, generator=generator)
 
 

@@ -152,7 +152,7 @@ def prepare_gan(run: GanRun, batch: HostBatch) -> tuple[Nets, Callable[[jax.Arra
         inputs = (noise, noise, noise[..., :1], one, latent)
         params = dict(nets.generator.init(key_g, *inputs)["params"])
         if nets.posterior is not None:
-            seen = (noise, one, noise[:, :, 0, 0, :2])
+            seen = (noise, one, jnp.zeros((*noise.shape[:2], 4)))  # of no camera
             params["posterior"] = nets.posterior.init(key_q, *seen)["params"]
         if nets.policy is not None:
             key_p = jax.random.fold_in(key_g, 1)

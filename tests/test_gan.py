@@ -271,7 +271,7 @@ def test_motion_is_read_from_each_frame_and_moves_it(batch: HostBatch) -> None:
     assert nets.posterior is not None
     seen = {"params": state.params["posterior"]}
     read = jax.jit(nets.posterior.apply)
-    still = jnp.zeros((B, T, 2))
+    still = jnp.zeros((B, T, 4))
     _, frame = read(seen, jnp.zeros((B, T, R, R, 3)), device(batch), still)
     assert frame[0].shape == frame[1].shape == (B, T, 2)
     _, other = read(seen, jnp.zeros((B, T, R, R, 3)), device(batch), still.at[:, 1].set(0.1))

@@ -237,11 +237,11 @@ def test_known_frames_pass_no_gradient_to_the_parameters(params: Any, x: Inputs)
         np.testing.assert_array_equal(leaf, 0)
 
 
-def test_motion_moves_the_boxes_of_a_script_and_speaks_where_there_is_none(
+def test_motion_is_a_camera_where_there_is_a_script_and_speaks_where_there_is_none(
     params: Any, x: Inputs
 ) -> None:
     moving = Generator(dataclasses.replace(CONFIG, motion=2), CLASSES)
-    weights = RNG.normal(size=(2, 2)).astype(np.float32)
+    weights = RNG.normal(size=(2, 4)).astype(np.float32)
     said = RNG.normal(size=(2, CONFIG.width)).astype(np.float32)
     own = {**params, "camera": {"way": {"kernel": weights}}, "motion": {"kernel": said}}
     motion = RNG.normal(size=(B, T, 2)).astype(np.float32)
@@ -252,13 +252,18 @@ def test_motion_moves_the_boxes_of_a_script_and_speaks_where_there_is_none(
 
     shown = np.ones((B, T, 2), np.float32) * np.float32([1, 0])[:, None, None]
     script = x["batch"]["boxes"]
-    boxes = script.copy()
-    boxes[..., :2] += REACH * (motion @ weights)[:, :, None]
+    way = REACH * (motion @ weights)[:, :, None]
+    zoom = np.exp(way[..., 2:3])
+    boxes = np.concatenate(
+        [0.5 + zoom * (script[..., :2] - 0.5) + way[..., :2], zoom * script[..., 2:]], axis=-1
+    )
+    exposure = np.exp(way[..., 3])[:, 1:3, :, None, None]
     videos = []
     for way, places in ((motion, script), (0 * motion, boxes), (0 * motion, script)):
         batch = {**x["batch"], "visible": shown, "boxes": places}
         videos.append(generate(own, *(x[n] for n in KNOWN), batch, x["latent"], way)[:, 1:3])
     moved, shifted, still = videos
+    shifted = shifted.at[0].set(exposure[0] * (1.0 + shifted[0]) - 1.0)
     scripted, free = difference(moved, shifted)
     assert scripted.max() < 1e-5 and free.min() > 0.01
     scripted, free = difference(moved, still)

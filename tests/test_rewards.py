@@ -9,9 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.rl import _seen
 from jaxvid.data.batch import collate
 from jaxvid.data.scenes import Scenes
-from jaxvid.rl.rewards import FLAT, REWARDS, WORST, entities, measure_scale, score, travel
+from jaxvid.rl.rewards import (
+    FLAT,
+    REWARDS,
+    WORST,
+    camera,
+    entities,
+    measure_scale,
+    score,
+    travel,
+)
 from jaxvid.typing import Batch
 
 SCENES = Scenes("train", frames=8)
@@ -151,6 +161,33 @@ def test_entities_are_found_where_the_script_puts_them() -> None:
     shown = np.asarray(SCRIPT["visible"]) > 0
     assert np.abs(np.asarray(seen["away"]))[shown].max(initial=0) < 0.12  # some hide others
     assert np.median(np.linalg.norm(np.asarray(seen["away"]), axis=-1)[shown]) < 0.02
+
+
+def test_a_camera_is_read_from_who_it_sees() -> None:
+    """A hand that moves, zooms and exposes, each by itself: what is read goes with what was done,
+    and the rest of it stays.
+    """
+    rng, there = np.random.default_rng(0), np.asarray(SCRIPT["visible"]).max(2) > 0
+    read, video = jax.jit(camera), np.asarray(127.5 * (REAL + 1))
+    done = rng.normal(size=(len(video), T, 4)) * np.array([1.0, 1.0, 0.1, 0.05])
+
+    def taken(clip: np.ndarray, hand_T4: np.ndarray) -> np.ndarray:
+        way = zip(clip, hand_T4[:, 1::-1], np.exp(hand_T4[:, 2]), strict=True)
+        return (
+            np.stack([_seen(*frame) for frame in way]) * np.exp(hand_T4[:, 3])[:, None, None, None]
+        )
+
+    before = np.asarray(read(REAL, SCRIPT))
+    for kind in ([0, 1], [2], [3]):
+        hand = done * np.isin(np.arange(4), kind)
+        clips = np.stack([taken(*one) for one in zip(video, hand, strict=True)])
+        moved = np.asarray(read(jnp.asarray(clips / 127.5 - 1, jnp.float32), SCRIPT)) - before
+        for n in kind:
+            away = [(x[t, n] - x[t, n].mean()) for x, t in zip(hand, there, strict=True)]
+            found = np.concatenate([x[t, n] for x, t in zip(moved, there, strict=True)])
+            assert np.corrcoef(np.concatenate(away), found)[0, 1] > 0.8, (kind, n)
+    nobody = {**SCRIPT, "visible": jnp.zeros_like(SCRIPT["visible"])}
+    assert not np.asarray(read(REAL, nobody)).any()
 
 
 def test_a_script_that_is_not_there_earns_nothing() -> None:

@@ -29,11 +29,19 @@ def test_worse_clips_are_less_smooth_and_keep_their_scripts(spoil: Any) -> None:
     np.testing.assert_array_equal(spoilt.video, worse[1].video)
 
 
-def test_a_shift_by_whole_pixels_moves_them() -> None:
+def test_a_hand_that_shakes_by_whole_pixels_moves_them() -> None:
     frame = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
-    moved = rl._shift(frame, np.array([2.0, -1.0]))
+    moved = rl._seen(frame, np.array([2.0, -1.0]), 1.0)
     np.testing.assert_array_equal(moved[2:, :-1], frame[:-2, 1:])
-    np.testing.assert_array_equal(rl._shift(frame, np.zeros(2)), frame)
+    np.testing.assert_array_equal(rl._seen(frame, np.zeros(2), 1.0), frame)
+
+
+def test_a_zoom_enlarges_about_the_centre() -> None:
+    square = np.zeros((9, 9, 1), np.uint8)
+    square[3:6, 3:6] = 255
+    large = rl._seen(square, np.zeros(2), 4.0)
+    np.testing.assert_array_equal(large, 255)
+    assert rl._seen(square, np.zeros(2), 0.5).sum() < 0.5 * square.sum()
 
 
 def test_rows_are_runs_that_can_be_made() -> None:

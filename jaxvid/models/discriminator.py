@@ -26,7 +26,7 @@ from jaxvid.ops.positions import sinusoids
 from jaxvid.typing import Batch
 
 PLACES = 4  # rows and columns that the clip critic keeps of a frame
-AWAY = 30.0  # for the posterior a way of a thirtieth of the frame is 1
+AWAY = 30.0  # for the posterior a way of a thirtieth of the frame is 1, and a thirtieth of a size
 
 
 def _pool(x_BHWC: jax.Array) -> jax.Array:
@@ -145,8 +145,8 @@ class Posterior(nn.Module):
     """A real clip -> mean and log standard deviation (B,latent) of the latent that it came from,
     and the same of each frame's motion (B,T,motion).
 
-    ``away`` (B,T,2), where there is motion: how far a frame's actors stand from the script's
-    places, in frame widths (``rewards.camera``). Fractions of a pixel, which the eyes do not see.
+    ``camera`` (B,T,4), where there is motion: how each frame's actors differ from the script's
+    places, sizes and light (``rewards.camera``). Fractions of a pixel, which the eyes do not see.
 
     The video comes in the type that is computed in; the results are float32.
 
@@ -160,15 +160,15 @@ class Posterior(nn.Module):
 
     @nn.compact
     def __call__(
-        self, video_BTHWC: jax.Array, batch: Batch, away_BT2: jax.Array | None = None
+        self, video_BTHWC: jax.Array, batch: Batch, camera_BT4: jax.Array | None = None
     ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
         seen_BTD = ClipEyes(self.config, scripted=False, name="clip")(video_BTHWC, batch)
         h = leaky(Dense(self.config.clip_width, name="mix")(seen_BTD.mean(axis=1)))
         clip = Dense(2 * self.latent, name="latent")(h) if self.latent else h[:, :0]
         frame = seen_BTD[..., :0]
         if self.motion:
-            assert away_BT2 is not None
-            found = [leaky(seen_BTD), AWAY * away_BT2.astype(seen_BTD.dtype)]
+            assert camera_BT4 is not None
+            found = [leaky(seen_BTD), AWAY * camera_BT4.astype(seen_BTD.dtype)]
             frame = Dense(2 * self.motion, name="motion")(jnp.concatenate(found, axis=-1))
         return _narrow(clip), _narrow(frame)
 

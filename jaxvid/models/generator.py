@@ -34,7 +34,9 @@ from jaxvid.ops.warp import warp
 from jaxvid.typing import Batch
 
 OCTAVES = 3
-REACH = 0.1  # of the frame: how far a camera goes for motion of 1 and a weight of 1
+REACH = (
+    0.1  # how far a camera goes, of the frame, for motion of 1 and a weight of 1; zooms, exposes
+)
 SWAY = nn.initializers.normal(0.2)
 
 
@@ -137,7 +139,7 @@ class Generator(nn.Module):
         facts = [whole_BT, near.both, near.some, near.share, batch["times"]]
         frame_BTD += Dense(c.width, name="frame")(jnp.stack(facts, axis=-1).astype(dtype))
         frame_BTD += Dense(c.width, name="summary")(text_BD)[:, None]
-        batch, said = self._moved(batch, motion_BTM, dtype)
+        batch, said, exposure_BT = self._moved(batch, motion_BTM, dtype)
         frame_BTD += said
         if self.classes:
             frame_BTD += ClassEmbed(c.width, self.classes, name="class")(batch["label"])[:, None]
@@ -159,22 +161,25 @@ class Generator(nn.Module):
         x = decoder(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
         painted = Dense(3, name="rgb")(x).reshape(noise_BTHWC.shape).astype(jnp.float32)
         video = Fetch(name="fetch")(x, near, painted)
+        video = exposure_BT[..., None, None, None] * (1.0 + video) - 1.0
         return jnp.where(mask_BTHW1 > 0, known_BTHWC, video)
 
     def _moved(
         self, batch: Batch, motion_BTM: jax.Array | None, dtype: jnp.dtype
-    ) -> tuple[Batch, jax.Array]:
-        """The batch as a camera sees it, and what motion says to each frame (B,T,D), or zero."""
-        c, said = self.config, jnp.zeros((), dtype)
+    ) -> tuple[Batch, jax.Array, jax.Array]:
+        """The batch as a camera sees it, what motion says to each frame (B,T,D), or zero, and how
+        each is exposed (B,T).
+        """
+        c, said, exposure_BT = self.config, jnp.zeros((), dtype), jnp.ones((1, 1))
         if motion_BTM is None:
             motion_BTM = jnp.zeros((*batch["times"].shape, c.motion + c.actions))
         own_BTM, explored_BTA = jnp.split(motion_BTM, [c.motion], axis=-1)
         if c.motion:
-            batch, own_BTM = Camera(name="camera")(batch, own_BTM)
+            batch, own_BTM, exposure_BT = Camera(name="camera")(batch, own_BTM)
             said += Dense(c.width, use_bias=False, name="motion")(own_BTM.astype(dtype))
         if c.actions:
             said += Dense(c.width, use_bias=False, name="explore")(explored_BTA.astype(dtype))
-        return batch, said
+        return batch, said, exposure_BT
 
     def _layer(self, i: int) -> nn.Module:
         c, layer = self.config, nn.remat(Layer) if self.remat else Layer
@@ -184,19 +189,24 @@ class Generator(nn.Module):
 
 
 class Camera(nn.Module):
-    """Where there is a script, motion (B,T,M) moves its boxes, all alike, and says nothing else.
+    """Where there is a script, motion (B,T,M) says how a camera takes each frame, and nothing else:
+    it moves and zooms all boxes alike, and exposes.
 
-    Returns the batch as the camera sees it, and the motion that is left to say: all of it where
-    there is no script. Motion that could say more came to say the background's tone (measured).
+    Returns the batch as the camera sees it, the motion that is left to say, all of it where there
+    is no script, and the exposure (B,T), 1 there. Motion that could say more came to say the
+    background's tone (measured).
     """
 
     @nn.compact
-    def __call__(self, batch: Batch, motion_BTM: jax.Array) -> tuple[Batch, jax.Array]:
-        way = Dense(2, use_bias=False, kernel_init=SWAY, name="way")(motion_BTM)
-        places = batch["boxes"][..., :2] + REACH * way[:, :, None]
-        boxes = jnp.concatenate([places, batch["boxes"][..., 2:]], axis=-1)
-        scripted_B11 = batch["visible"].max((1, 2))[:, None, None] > 0
-        return {**batch, "boxes": boxes}, jnp.where(scripted_B11, 0.0, motion_BTM)
+    def __call__(self, batch: Batch, motion_BTM: jax.Array) -> tuple[Batch, jax.Array, jax.Array]:
+        way = REACH * Dense(4, use_bias=False, kernel_init=SWAY, name="way")(motion_BTM)
+        zoom = jnp.exp(way[:, :, None, 2:3])
+        places, sizes = jnp.split(batch["boxes"], 2, axis=-1)
+        places = 0.5 + zoom * (places - 0.5) + way[:, :, None, :2]
+        boxes = jnp.concatenate([places, zoom * sizes], axis=-1)
+        scripted_B1 = batch["visible"].max((1, 2))[:, None] > 0
+        left_BTM = jnp.where(scripted_B1[..., None], 0.0, motion_BTM)
+        return {**batch, "boxes": boxes}, left_BTM, jnp.where(scripted_B1, jnp.exp(way[..., 3]), 1)
 
 
 class Decoder(nn.Module):

@@ -86,12 +86,24 @@ def entities(video_BTHWC: Video, script: Batch) -> dict[str, jax.Array]:
     return {"away": away, "area": safe / (H * W), "colour": seen / safe[..., None]}
 
 
-def camera(video_BTHWC: Video, script: Batch) -> Float[Array, "B T 2"]:
-    """How far the actors of each frame stand from their scripted places, in frame widths: the mean
+def camera(video_BTHWC: Video, script: Batch) -> Float[Array, "B T 4"]:
+    """How a camera took each frame beside the clip's others: how far its actors stand from their
+    scripted places (2), in frame widths, how large they are and how light, by the logarithm. Means
     over those on screen, 0 where there are none.
     """
-    away, visible = entities(video_BTHWC, script)["away"], script["visible"][..., None]
-    return (away * visible).sum(2) / jnp.maximum(visible.sum(2), 1.0)
+    seen, visible = entities(video_BTHWC, script), script["visible"][..., None]
+    places, sizes = jnp.split(script["boxes"], 2, axis=-1)
+
+    def beside(x: jax.Array) -> jax.Array:
+        mean = (x * visible).sum(1, keepdims=True) / jnp.maximum(visible.sum(1, keepdims=True), 1.0)
+        return jnp.clip(x - mean, -0.5, 0.5)
+
+    asked = jnp.log(jnp.maximum(sizes, 1e-2)).mean(-1, keepdims=True)
+    size = beside(0.5 * jnp.log(seen["area"])[..., None] - asked)
+    light = beside(jnp.log(jnp.maximum(1.0 + seen["colour"].mean(-1, keepdims=True), 1e-2)))
+    away = beside(seen["away"] - size * (places - 0.5))  # who zooms in sees all go outwards
+    said = jnp.concatenate([away, size, light], axis=-1) * visible
+    return said.sum(2) / jnp.maximum(visible.sum(2), 1.0)
 
 
 def _within(place: jax.Array, centre: jax.Array, size: jax.Array) -> jax.Array:

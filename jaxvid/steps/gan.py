@@ -162,9 +162,9 @@ def _play(game: Game, params: Params, *, draw: dict[str, Any]) -> dict[str, jax.
     played = {}
     if game.posterior is not None:
         seen = real.astype(game.compute.dtype)
-        away_BT2 = rewards.camera(real, batch) if m_BTM.shape[-1] else None
+        camera_BT4 = rewards.camera(real, batch) if m_BTM.shape[-1] else None
         read = {"params": params["posterior"]}
-        clip, frame = game.posterior.apply(read, seen, batch, away_BT2)
+        clip, frame = game.posterior.apply(read, seen, batch, camera_BT4)
         z_BZ = jnp.where(draw["read"][:, None] > 0, clip[0] + jnp.exp(clip[1]) * z_BZ, z_BZ)
         read_BTM = frame[0] + jnp.exp(frame[1]) * m_BTM
         m_BTM = jnp.where(draw["followed"][:, None, None] > 0, read_BTM, m_BTM)
