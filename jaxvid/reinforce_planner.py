@@ -8,6 +8,7 @@ import functools
 import json
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -21,6 +22,7 @@ from jaxvid.data.stories import Story, story
 from jaxvid.io.checkpoint import Checkpoints
 from jaxvid.io.log import say
 from jaxvid.io.media import atomic_write_text
+from jaxvid.lint import lint
 from jaxvid.metrics import outlines
 from jaxvid.metrics.bootstrap import Interval, interval
 from jaxvid.models.planner import Planner, Sample, sample
@@ -28,13 +30,14 @@ from jaxvid.optim import make_optimizer
 from jaxvid.outline import TO, Outline, stated
 from jaxvid.parallel import check_batch_size, compile_function, compile_step, make_mesh, whole
 from jaxvid.rl.plans import PLAN_REWARDS, unrelated
+from jaxvid.script import Script, validate
 from jaxvid.staging import stage
 from jaxvid.state import PlannerRlState, init_planner_rl
 from jaxvid.steps.rl_planner import Rehearsal, make_planner_rl_step
 from jaxvid.typing import Params, UserError
 
 WATCHED = 200  # prompts that the best checkpoint is chosen by
-SEED = 17  # of those; of the comparison another
+SEED, OTHER = 17, 18  # of those; of the comparison
 BATCH = 50
 KINDS: tuple[Kind, ...] = ("long", "pictured")  # short ones are read rightly: nothing to learn
 
@@ -143,17 +146,26 @@ def ask(read: Read, params: Params, asked: Sequence[Story], run: PlannerRun) -> 
 
 def marks(asked: Sequence[Story], read: Sequence[Outline]) -> dict[str, np.ndarray]:
     """Of each prompt 1 or 0: ``exact`` (all that was said is read), ``strict`` (and nothing else),
-    ``related`` (all relations that were said hold in the staged boxes; nan where none was)."""
-    found: dict[str, list[float]] = {"exact": [], "strict": [], "related": []}
+    ``related`` (all relations that were said hold in the staged boxes; nan where none was),
+    ``valid`` (the staged script is, and nothing in it looks wrong: ``lint``)."""
+    found: dict[str, list[float]] = {"exact": [], "strict": [], "related": [], "valid": []}
     for n, (said, outline) in enumerate(zip(asked, read, strict=True)):
         score = outlines.score(said.outline, outline)
         found["exact"].append(score.exact)
         found["strict"].append(score.strict)
-        held = float("nan")
-        if relates(said.outline):
-            held = not list(unrelated(said.outline, outline, stage(outline, n)))
-        found["related"].append(held)
+        script = stage(outline, n)
+        held = not list(unrelated(said.outline, outline, script))
+        found["related"].append(held if relates(said.outline) else float("nan"))
+        found["valid"].append(_valid(script))
     return {name: np.asarray(values, np.float64) for name, values in found.items()}
+
+
+def _valid(script: Script) -> bool:
+    try:
+        validate(script)
+    except UserError:
+        return False
+    return not lint(script)
 
 
 def relates(outline: Outline) -> bool:
@@ -181,29 +193,41 @@ def load_planner_rl(folder: pathlib.Path) -> tuple[Planner, Params, PlannerRun]:
     return training_planner.make_planner(base), state.ema, base
 
 
-def compare(folder: pathlib.Path, *, prompts: int = 1000) -> dict[str, Interval]:
+class Change(NamedTuple):
+    """A share of ``prompts`` before and after, and the difference with its 95 % interval."""
+
+    before: float
+    after: float
+    more: Interval
+    prompts: int
+
+    @property
+    def gone(self) -> float:
+        """The share of the errors that are gone."""
+        return (self.after - self.before) / max(1 - self.before, 1e-9)
+
+
+def compare(folder: pathlib.Path, *, prompts: int = 1000) -> dict[str, Change]:
     """Reads held-out prompts (forms and combinations that no training showed) by the planner
-    before and after; writes ``gate.json``: the differences with 95 % intervals over prompts, and
-    the share of errors that are gone. Every script is valid: that is the grammar's.
+    before and after; writes ``gate.json``, by the names of ``marks``.
     """
     run = configs.read(PlannerRlRun, folder / "config.json")
     planner, before, base = _base(run, folder)
     _, after, _ = load_planner_rl(folder)
-    read, asked = make_reader(planner), stories(base, "heldout", prompts, seed=SEED + 1)
+    read, asked = make_reader(planner), stories(base, "heldout", prompts, seed=OTHER)
     first, then = (marks(asked, ask(read, p, asked, base)) for p in (before, after))
-    found: dict[str, Interval] = {}
+    found: dict[str, Change] = {}
     for name in first:
         there = ~np.isnan(first[name])
         if not there.any():
             continue
         a, b = first[name][there], then[name][there]
-        found[name] = interval(b - a)
-        gone = (b.mean() - a.mean()) / max(1 - a.mean(), 1e-9)
+        found[name] = change = Change(float(a.mean()), float(b.mean()), interval(b - a), len(a))
         say(
             f"rl_planner: {name} {a.mean():.1%} -> {b.mean():.1%} of {len(a)} held-out prompts, "
-            f"{found[name].low:+.1%} to {found[name].high:+.1%}; {gone:.0%} of the errors gone"
+            f"{change.more.low:+.1%} to {change.more.high:+.1%}; "
+            f"{change.gone:.0%} of the errors gone"
         )
-    atomic_write_text(
-        folder / "gate.json", json.dumps({k: v._asdict() for k, v in found.items()}, indent=1)
-    )
+    written = {k: {**c._asdict(), "more": c.more._asdict()} for k, c in found.items()}
+    atomic_write_text(folder / "gate.json", json.dumps(written, indent=1))
     return found

@@ -93,11 +93,16 @@ def planner_step(run: PlannerRun, planner: Planner) -> CompiledStep:
     return compile_step(make_step, mesh, backend=run.train.backend)
 
 
+Prompts = Callable[[PlannerRun, int], PromptSource]  # of a run and the order of its data
+
+
 @locked
-def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
-    """Trains the planner in ``folder``; resumes what is there."""
+def train_planner(
+    run: PlannerRun, folder: pathlib.Path, *, source: Prompts = prompt_source
+) -> PlannerState:
+    """Trains the planner in ``folder``, on the prompts of ``source``; resumes what is there."""
     check_run(folder, run)
-    prompt_source(run)  # what it cannot read is said before anything is built or written
+    source(run, 0)  # what it cannot read is said before anything is built or written
     planner, init = prepare_planner(run)
     state = _based(run) if run.base else loop.Drawn(init, run.train.seed)
     step = planner_step(run, planner)
@@ -109,7 +114,9 @@ def train_planner(run: PlannerRun, folder: pathlib.Path) -> PlannerState:
         config=run.train,
         phases=[loop.Phase(step, run.train.steps)],
         state=state,
-        batches=functools.partial(prompt_batches, run, kinds=LATER if run.base else KINDS),
+        batches=functools.partial(
+            prompt_batches, run, kinds=LATER if run.base else KINDS, source=source
+        ),
     )
 
 
@@ -139,7 +146,12 @@ def load_planner(folder: pathlib.Path) -> tuple[Planner, PlannerState, PlannerRu
 
 
 def prompt_batches(
-    run: PlannerRun, start: int, order: int, *, kinds: tuple[Kind, ...] = KINDS
+    run: PlannerRun,
+    start: int,
+    order: int,
+    *,
+    kinds: tuple[Kind, ...] = KINDS,
+    source: Prompts = prompt_source,
 ) -> Iterator[HostBatch]:
     """Endless batches of prompts from step ``start`` on, made ahead by threads or, where
     ``data.workers`` says so, by processes; the batches are the same.
@@ -150,11 +162,11 @@ def prompt_batches(
     from absl import flags
 
     flags.FLAGS.mark_as_parsed()  # which Grain's processes ask for; jaxvid has none
-    source, size, data = prompt_source(run, order), run.train.batch_size, run.data
+    prompts, size, data = source(run, order), run.train.batch_size, run.data
     rows = np.arange(size).reshape(jax.process_count(), -1)[jax.process_index()]
-    kinds = ("short",) if source.source == "scenes" else kinds
+    kinds = ("short",) if prompts.source == "scenes" else kinds
     batches = grain.MapDataset.range(start, 1 << 40).map(
-        lambda step: source.batch(rows + step * size, kinds[step % len(kinds)])
+        lambda step: prompts.batch(rows + step * size, kinds[step % len(kinds)])
     )
     ahead = 2 * data.threads
     options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=ahead)

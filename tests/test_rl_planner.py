@@ -176,7 +176,8 @@ def test_a_planner_is_tuned_compared_and_loaded(tiny_run: pathlib.Path) -> None:
         script.main([*options, "--train.steps", "2"])
     folder = tiny_run / "rl_planner"
     gate = json.loads((folder / "gate.json").read_text())
-    assert {"exact", "strict"} <= set(gate) and len(gate["exact"]) == 3
+    assert {"exact", "strict", "valid"} <= set(gate) and gate["valid"]["after"] == 1.0
+    assert set(gate["exact"]) == {"before", "after", "more", "prompts"}
     tuned = screenwriter.load(folder)
     assert tuned.write("a red circle moves right").script.entities
     out = screenwriter.export(folder, tiny_run / "tuned.safetensors")
