@@ -125,6 +125,23 @@ def test_log_probabilities_and_their_gradient() -> None:
         assert float(slope[1, 2, 3]) == pytest.approx(float(rough), rel=1e-2)
 
 
+def test_the_natural_gradient_of_a_mean_is_its_own_times_the_variance() -> None:
+    action, mean, log_std = (jnp.asarray(RNG.normal(size=(4, 5, 3)), jnp.float32) for _ in range(3))
+    np.testing.assert_array_equal(rl.natural(mean, log_std), mean)
+
+    def likely(mean: jax.Array, log_std: jax.Array, *, natural: bool) -> jax.Array:
+        way = rl.natural(mean, log_std) if natural else mean
+        return rl.log_prob(action, way, log_std).sum()
+
+    plain, natural = (
+        jax.grad(lambda m, s, n=n: likely(m, s, natural=n), argnums=(0, 1))(mean, log_std)
+        for n in (False, True)
+    )
+    np.testing.assert_allclose(natural[0], plain[0] * np.exp(2 * log_std), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(natural[0], action - mean, rtol=1e-4, atol=1e-5)  # no 1 / std left
+    np.testing.assert_array_equal(natural[1], plain[1])
+
+
 def test_divergence_is_the_mean_of_the_log_ratio() -> None:
     shape = (200_000, 1, 1)
     mean, log_std = jnp.full(shape, 0.7), jnp.full(shape, -0.4)

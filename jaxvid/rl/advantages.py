@@ -5,6 +5,7 @@ Pure maths on arrays; examples of a group (clips of one prompt) stand side by si
 
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -74,6 +75,18 @@ def log_prob(
     """log N(action; mean, std²), summed over A, in nats."""
     z = (action_BTA - mean_BTA) * jnp.exp(-log_std_BTA)
     return (-0.5 * z**2 - log_std_BTA - 0.5 * jnp.log(2 * jnp.pi)).sum(-1)
+
+
+def natural(
+    mean_BTA: Float[Array, "B T A"], log_std_BTA: Float[Array, "B T A"]
+) -> Float[Array, "B T A"]:
+    """The mean, whose gradient comes back times the variance: the natural gradient (Kakade, 2001;
+    a Gaussian's mean has the Fisher information 1 / std²). That of ``log_prob`` by itself grows as
+    1 / std, so that a policy that has become narrow is moved by noise, against which a divergence
+    can do nothing.
+    """
+    fixed = jax.lax.stop_gradient(mean_BTA)
+    return fixed + jax.lax.stop_gradient(jnp.exp(2 * log_std_BTA)) * (mean_BTA - fixed)
 
 
 def divergence(

@@ -183,7 +183,8 @@ def _policy_grads(
         total, flat = total + weight * better, flat + same / len(tuning.terms)
 
     def objective(now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Metrics]:
-        ratio = jnp.exp(advantages.log_prob(action, *now) - before)
+        likely = advantages.log_prob(action, advantages.natural(*now), now[1])
+        ratio = jnp.exp(likely - before)
         gain = (free * advantages.clipped(ratio, total, clip=config.clip)).mean()
         kl = _mean(advantages.divergence(*now), free, update.reduce)
         return config.kl * kl - gain, {"kl": kl, "ratio": ratio.max()}
