@@ -71,7 +71,7 @@ class GeneratorConfig:
     blocks: int = 1  # residual blocks of each stage
     drawing: int = 32  # features a pixel of the drawn script
     latent: int = 0  # numbers that say of a clip what conditions leave open; own clips need them
-    motion: int = 0  # numbers that say so of each frame: how the camera shakes, where scripted
+    motion: int = 0  # numbers that say so of each frame: a hand-held camera's, where scripted
     policy: int = 0  # width of what draws them, once train.rl has tuned it; 0: N(0, I) draws them
     actions: int = 0  # numbers a frame beside these, for the policy alone; filled by train.rl
     # Space then time, both at once in windows of frames, or both at once in the whole clip.

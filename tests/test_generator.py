@@ -257,15 +257,38 @@ def test_motion_is_a_camera_where_there_is_a_script_and_speaks_where_there_is_no
     boxes = np.concatenate(
         [0.5 + zoom * (script[..., :2] - 0.5) + way[..., :2], zoom * script[..., 2:]], axis=-1
     )
-    exposure = np.exp(way[..., 3])[:, 1:3, :, None, None]
+    exposure = np.exp(way[..., 3])[0, :, :, None, None]
+    nothing = [x["noise"], x["known"], 0 * x["mask"]]
     videos = []
     for way, places in ((motion, script), (0 * motion, boxes), (0 * motion, script)):
         batch = {**x["batch"], "visible": shown, "boxes": places}
-        videos.append(generate(own, *(x[n] for n in KNOWN), batch, x["latent"], way)[:, 1:3])
+        videos.append(generate(own, *nothing, batch, x["latent"], way))
     moved, shifted, still = videos
-    shifted = shifted.at[0].set(exposure[0] * (1.0 + shifted[0]) - 1.0)
+    shifted = shifted.at[0].set(exposure * (1.0 + shifted[0]) - 1.0)
     scripted, free = difference(moved, shifted)
     assert scripted.max() < 1e-5 and free.min() > 0.01
     scripted, free = difference(moved, still)
     assert scripted.min() > 0.01 and free.min() > 0.01
     assert difference(shifted, still)[1].max() < 1e-5
+
+
+def test_what_is_fetched_of_known_frames_keeps_their_light(params: Any, x: Inputs) -> None:
+    moving = Generator(dataclasses.replace(CONFIG, motion=1), CLASSES)
+    flow = params["fetch"]["flow"]
+    shy = {**flow, "bias": np.float32([0, 0, 0, 0, 0, -60.0])}  # nothing is painted over it
+    own = {
+        **params,
+        "camera": {"way": {"kernel": np.float32([[0, 0, 0, 3.0]])}},
+        "motion": {"kernel": np.zeros((1, CONFIG.width), np.float32)},
+    }
+    batch = {**x["batch"], "visible": np.ones((B, T, 2), np.float32)}
+    generate = jax.jit(lambda params, *given: moving.apply({"params": params}, *given))
+    light = np.ones((B, T, 1), np.float32)
+
+    def change(params: Any) -> np.ndarray:
+        given = (*(x[n] for n in KNOWN), batch, x["latent"])
+        dark, bright = (generate(params, *given, way) for way in (0 * light, light))
+        return difference(dark, bright)[:, 1:3]
+
+    assert change(own).min() > 0.01
+    assert change({**own, "fetch": {**params["fetch"], "flow": shy}}).max() < 1e-5

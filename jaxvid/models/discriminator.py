@@ -145,8 +145,8 @@ class Posterior(nn.Module):
     """A real clip -> mean and log standard deviation (B,latent) of the latent that it came from,
     and the same of each frame's motion (B,T,motion).
 
-    ``camera`` (B,T,4), where there is motion: how each frame's actors differ from the script's
-    places, sizes and light (``rewards.camera``). Fractions of a pixel, which the eyes do not see.
+    ``camera`` (B,T,4), where there is motion: how each frame's actors stand to the script's places,
+    how large and light they are beside other frames' (``rewards.camera``), finer than eyes see it.
 
     The video comes in the type that is computed in; the results are float32.
 

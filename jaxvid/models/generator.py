@@ -160,8 +160,9 @@ class Generator(nn.Module):
         nn.share_scope(self, decoder := Decoder(c, self.remat, way))
         x = decoder(x, frame_BTD.reshape(B * T, 1, 1, c.width), pixels, batch)
         painted = Dense(3, name="rgb")(x).reshape(noise_BTHWC.shape).astype(jnp.float32)
+        if c.motion:  # what is fetched of a known frame has the light of that one
+            painted = exposure_BT[..., None, None, None] * (1.0 + painted) - 1.0
         video = Fetch(name="fetch")(x, near, painted)
-        video = exposure_BT[..., None, None, None] * (1.0 + video) - 1.0
         return jnp.where(mask_BTHW1 > 0, known_BTHWC, video)
 
     def _moved(

@@ -33,6 +33,7 @@ WORST = 10.0  # spreads of real clips beyond their median; more is no worse
 WINDOW = 4  # frames over which motion is compared
 FLAT = 0.02  # of -1..1: the least contrast that differences are measured in
 _LIKE = 0.35  # of -1..1: how far a pixel may be from its entity's colour
+_FAR = 0.3  # a camera that is further off from one frame to another is an actor that is hidden
 _AROUND = 0.1  # of the frame: how far outside of its box an entity is looked for
 
 Video = Float[Array, "B T H W 3"]
@@ -96,14 +97,14 @@ def camera(video_BTHWC: Video, script: Batch) -> Float[Array, "B T 4"]:
 
     def beside(x: jax.Array) -> jax.Array:
         mean = (x * visible).sum(1, keepdims=True) / jnp.maximum(visible.sum(1, keepdims=True), 1.0)
-        return jnp.clip(x - mean, -0.5, 0.5)
+        there = jnp.clip(x - mean, -_FAR, _FAR) * visible
+        return there.sum(2) / jnp.maximum(visible.sum(2), 1.0)
 
     asked = jnp.log(jnp.maximum(sizes, 1e-2)).mean(-1, keepdims=True)
     size = beside(0.5 * jnp.log(seen["area"])[..., None] - asked)
     light = beside(jnp.log(jnp.maximum(1.0 + seen["colour"].mean(-1, keepdims=True), 1e-2)))
-    away = beside(seen["away"] - size * (places - 0.5))  # who zooms in sees all go outwards
-    said = jnp.concatenate([away, size, light], axis=-1) * visible
-    return said.sum(2) / jnp.maximum(visible.sum(2), 1.0)
+    away = beside(seen["away"] - size[:, :, None] * (places - 0.5))  # a zoom moves all outwards
+    return jnp.concatenate([away, size, light], axis=-1)
 
 
 def _within(place: jax.Array, centre: jax.Array, size: jax.Array) -> jax.Array:
