@@ -2,9 +2,9 @@
 ``python -m benchmarks.rl_planner --run runs/NAME``.
 
 The planner that comes along is trained on with prompts whose scripts leave out, most of the time,
-how two actors stand to each other, as people's notes do. So it leaves that out. Then it is tuned:
-rewards read what it wrote and the staged boxes. Both are tried on held-out prompts, beside the
-planner as it comes along; prints a Markdown table.
+how two actors stand to each other, as people's notes do. So it leaves that out. Then it is tuned by
+rewards that know what a prompt says, and read what was written and the staged boxes. Both are tried
+on held-out prompts, beside the planner as it comes along; prints a Markdown table.
 """
 
 import dataclasses
@@ -41,6 +41,9 @@ class Options:
 
 class Careless(PromptSource):
     """Prompts whose scripts leave relations out, ``LEFT_OUT`` of the time; the words stay."""
+
+    def __repr__(self) -> str:
+        return f"Careless({super().__repr__()}, {LEFT_OUT})"
 
     def example(self, index: int, kind: Kind = "short") -> Example:
         """As ``PromptSource`` has it, or without its relations."""

@@ -102,7 +102,7 @@ def train_planner(
 ) -> PlannerState:
     """Trains the planner in ``folder``, on the prompts of ``source``; resumes what is there."""
     check_run(folder, run)
-    source(run, 0)  # what it cannot read is said before anything is built or written
+    prompts = source(run, 0)  # what it cannot read is said before anything is built or written
     planner, init = prepare_planner(run)
     state = _based(run) if run.base else loop.Drawn(init, run.train.seed)
     step = planner_step(run, planner)
@@ -117,6 +117,7 @@ def train_planner(
         batches=functools.partial(
             prompt_batches, run, kinds=LATER if run.base else KINDS, source=source
         ),
+        data=repr(prompts),
     )
 
 

@@ -1,7 +1,5 @@
 """The benchmark of a careless planner: what its scripts leave out, its runs, its table."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,7 @@ from benchmarks import rl_planner
 from jaxvid import reinforce_planner
 from jaxvid.data.prompts import Kind, PromptSource
 from jaxvid.metrics.bootstrap import Interval
+from jaxvid.outline import TO, slots
 
 
 @pytest.mark.parametrize("kind", ["long", "pictured"])
@@ -31,14 +30,14 @@ def test_careless_scripts_leave_out_relations_and_nothing_else(kind: Kind) -> No
     )
 
 
-def test_who_has_no_relation_loses_nothing() -> None:
-    _, outline, _ = PromptSource("train").example(0, "long")
-    alone = rl_planner.unrelated(outline)
-    assert not reinforce_planner.relates(alone) and rl_planner.unrelated(alone) == alone
-    takes = [dataclasses.replace(t, parts=(), depth="any", side="any") for t in alone.takes]
-    assert takes == [
-        dataclasses.replace(t, parts=(), depth="any", side="any") for t in outline.takes
-    ]
+@pytest.mark.parametrize("index", range(12))
+def test_what_is_left_out_is_how_actors_stand_to_each_other(index: int) -> None:
+    _, outline, _ = PromptSource("train").example(index, "long")
+    before, after = dict(slots(outline)), dict(slots(rl_planner.unrelated(outline)))
+    assert list(before) == list(after)
+    for at, value in before.items():
+        relation = at.endswith(("/depth", "/side")) or value in TO
+        assert after[at] == ("any" if relation else value), at
 
 
 def test_the_runs_are_those_that_are_asked_for() -> None:
