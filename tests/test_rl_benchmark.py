@@ -55,6 +55,10 @@ def test_rows_are_runs_that_can_be_made() -> None:
     assert rows["path, seed 1"].train.seed == 1
     without = rl.variants(rl.Options(rewards=("interpolation", "warping", "dynamics")))
     reinforce.check_rewards(rl.flickering_run(pathlib.Path("sprites")), without["path, seed 0"])
+    flickering = rl.variants(rl.Options(flickering=pathlib.Path("sprites")))
+    for name in rows.keys() & flickering.keys():
+        less = rows[name].rl.response if rows[name].rl.algorithm == "policy" else rl.RESPONSE
+        assert flickering[name].rl.response == less
     own = rl.variants(rl.Options(rewards=("dynamics",)))
     assert own["policy, seed 0"].rl.rewards == ("dynamics",)
 
