@@ -30,7 +30,7 @@ from jaxvid.optim import make_optimizer
 from jaxvid.outline import TO, Outline, stated
 from jaxvid.parallel import check_batch_size, compile_function, compile_step, make_mesh, whole
 from jaxvid.rl.plans import PLAN_REWARDS, unrelated
-from jaxvid.script import Script, validate
+from jaxvid.script import validate
 from jaxvid.staging import stage
 from jaxvid.state import PlannerRlState, init_planner_rl
 from jaxvid.steps.rl_planner import Rehearsal, make_planner_rl_step
@@ -147,7 +147,7 @@ def ask(read: Read, params: Params, asked: Sequence[Story], run: PlannerRun) -> 
 def marks(asked: Sequence[Story], read: Sequence[Outline]) -> dict[str, np.ndarray]:
     """Of each prompt 1 or 0: ``exact`` (all that was said is read), ``strict`` (and nothing else),
     ``related`` (all relations that were said hold in the staged boxes; nan where none was),
-    ``valid`` (the staged script is, and nothing in it looks wrong: ``lint``)."""
+    ``valid`` (nothing in the staged script looks wrong: ``lint``; one that is not valid raises)."""
     found: dict[str, list[float]] = {"exact": [], "strict": [], "related": [], "valid": []}
     for n, (said, outline) in enumerate(zip(asked, read, strict=True)):
         score = outlines.score(said.outline, outline)
@@ -156,16 +156,9 @@ def marks(asked: Sequence[Story], read: Sequence[Outline]) -> dict[str, np.ndarr
         script = stage(outline, n)
         held = not list(unrelated(said.outline, outline, script))
         found["related"].append(held if relates(said.outline) else float("nan"))
-        found["valid"].append(_valid(script))
-    return {name: np.asarray(values, np.float64) for name, values in found.items()}
-
-
-def _valid(script: Script) -> bool:
-    try:
         validate(script)
-    except UserError:
-        return False
-    return not lint(script)
+        found["valid"].append(not lint(script))
+    return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
 
 def relates(outline: Outline) -> bool:

@@ -151,8 +151,7 @@ class Generator(nn.Module):
             z = Dense(c.width, name="latent")(latent_BZ.astype(dtype))
             frame_BTD += z[:, None]
             x += FrameField(c.width, name="field")(frame_BTD, height=h, width=w)
-        grid = pixel_grid(h, w, octaves=OCTAVES).astype(dtype)
-        x += Dense(c.width, name="place")(grid)
+        x += Dense(c.width, name="place")(pixel_grid(h, w, octaves=OCTAVES).astype(dtype))
         x = x.reshape(B, T, h * w, c.width)
         for i in range(c.layers):
             x = self._layer(i)(x, frame_BTD, memory, memory_mask)
@@ -168,9 +167,7 @@ class Generator(nn.Module):
     def _moved(
         self, batch: Batch, motion_BTM: jax.Array | None, dtype: jnp.dtype
     ) -> tuple[Batch, jax.Array, jax.Array]:
-        """The batch as a camera sees it, what motion says to each frame (B,T,D), or zero, and how
-        each is exposed (B,T).
-        """
+        """The batch as a camera sees it, what motion says to frames (B,T,D), exposures (B,T)."""
         c, said, exposure_BT = self.config, jnp.zeros((), dtype), jnp.ones((1, 1))
         if motion_BTM is None:
             motion_BTM = jnp.zeros((*batch["times"].shape, c.motion + c.actions))
