@@ -1,4 +1,4 @@
-"""Whether a planner that was taught carelessly learns by samples what it was not told:
+"""Whether a planner that was taught carelessly learns by samples what its scripts left out:
 ``python -m benchmarks.rl_planner --run runs/NAME``.
 
 The planner that comes along is trained on with prompts whose scripts leave out, most of the time,
@@ -91,7 +91,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         parallel.start()
         from jaxvid import reinforce_planner, training_planner
-        from jaxvid.reinforce_planner import OTHER
 
         run, tuning = runs(options)
         training_planner.train_planner(
@@ -105,7 +104,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         reinforce_planner.train_planner_rl(tuning, folder)
         found = reinforce_planner.compare(folder, prompts=options.prompts)
         planner, params, base = training_planner.read_planner(training_planner.SHIPPED)
-        asked = reinforce_planner.stories(base, "heldout", options.prompts, seed=OTHER)
+        heldout, seed = options.prompts, reinforce_planner.OTHER
+        asked = reinforce_planner.stories(base, "heldout", heldout, seed=seed)
         read = reinforce_planner.ask(reinforce_planner.make_reader(planner), params, asked, base)
         shipped = reinforce_planner.marks(asked, read)
         print(table(found, {name: float(np.nanmean(shipped[name])) for name in found}))

@@ -34,9 +34,7 @@ from jaxvid.ops.warp import warp
 from jaxvid.typing import Batch
 
 OCTAVES = 3
-REACH = (
-    0.1  # how far a camera goes, of the frame, for motion of 1 and a weight of 1; zooms, exposes
-)
+REACH = 0.1  # for motion of 1 and a weight of 1: of the frame, and the logarithm of zoom and light
 SWAY = nn.initializers.normal(0.2)
 
 
