@@ -1,6 +1,6 @@
 """The process's own memory: what the C library keeps, and Python's search for garbage.
 
-Elsewhere than with glibc the first two do nothing.
+Elsewhere than with glibc the first three do nothing.
 """
 
 import contextlib
@@ -9,7 +9,19 @@ import gc
 import os
 from collections.abc import Iterator
 
-M_ARENA_MAX = -8  # malloc.h
+# Parameters of mallopt(3), as malloc.h has them.
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
+
+
+def start(on_cpu: bool) -> None:
+    """Sets what this process does with its memory; what a user has set himself stays.
+
+    ``on_cpu``: JAX computes in this memory.
+    """
+    limit_arenas(1 if on_cpu else os.cpu_count() or 1)
+    if on_cpu:
+        keep_blocks()
+    search_less()
 
 
 def give_back() -> None:
@@ -19,12 +31,27 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def limit_arenas() -> None:
-    """One arena of memory a core (mallopt(3)). By default glibc makes eight, for threads that come
-    and go, and each of them keeps what a save has left in it."""
+def limit_arenas(count: int) -> None:
+    """So many arenas of memory (mallopt(3)). By default glibc makes eight a core, for threads that
+    come and go, and each of them keeps what a save has left in it."""
     if "MALLOC_ARENA_MAX" not in os.environ:
         with contextlib.suppress(OSError, AttributeError, TypeError):
-            ctypes.CDLL(None).mallopt(M_ARENA_MAX, os.cpu_count() or 1)
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, count)
+
+
+def keep_blocks() -> None:
+    """What is freed is used again (mallopt(3)), until ``give_back``.
+
+    By default glibc takes a block of more than 32 MB from the system and gives it back when it is
+    freed. XLA frees what lies between after every call, 0.6 GB in a step of the quickstart's game,
+    which the system then clears anew, page by page: a fifth of the step. The first arena alone can
+    keep such a block (the others' heaps have 64 MB), and which thread asks for it is chance.
+    """
+    if not any(name.startswith(("MALLOC_MMAP_", "MALLOC_TRIM_")) for name in os.environ):
+        with contextlib.suppress(OSError, AttributeError, TypeError):
+            library = ctypes.CDLL(None)
+            library.mallopt(M_MMAP_MAX, 0)
+            library.mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
 def search_less() -> None:
