@@ -66,8 +66,9 @@ def caption(
     """
     draw = Draw(np.random.default_rng((seed, SPLITS.index(split), index, 2)))
     language = language or LANGUAGES[index % 2]
+    outline = sample_outline(seed, split, index)
     while True:
-        said = leave_out(sample_outline(seed, split, index), draw)
+        said = leave_out(outline, draw)
         wording = word(said, draw, language, plain=True)
         if len(wording.text.encode()) <= CAPTION:
             return wording, said
