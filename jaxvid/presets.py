@@ -24,7 +24,7 @@ from jaxvid.config import (
 
 
 def quickstart_planner() -> PlannerRun:
-    """The planner of ``python -m train.quickstart``: four minutes on two CPU cores.
+    """The planner of ``python -m train.quickstart``: three minutes on two CPU cores.
 
     All stated slots right in 97.8 % of 400 held-out captions of scenes (2026-11-26, one seed, the
     wordings of commit 3973305). For stories of several shots see ``story_planner``.
