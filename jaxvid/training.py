@@ -30,13 +30,7 @@ from jaxvid.models.generator import Generator
 from jaxvid.models.policy import Policy
 from jaxvid.ops import machine
 from jaxvid.optim import make_optimizer
-from jaxvid.parallel import (
-    check_batch_size,
-    compile_function,
-    compile_step,
-    make_mesh,
-    whole,
-)
+from jaxvid.parallel import check_batch_size, compile_function, compile_step, make_mesh, whole
 from jaxvid.state import GanState, init_gan
 from jaxvid.steps.gan import Game, make_gan_step
 from jaxvid.steps.sample import Sampler, make_sampler, to_bytes

@@ -20,14 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxvid.io.chart import Curve, draw, number, plain, read_curves
-from jaxvid.io.media import (
-    MAX_FPS,
-    Path,
-    Video,
-    atomic_write_text,
-    check_writable,
-    write_video,
-)
+from jaxvid.io.media import MAX_FPS, Path, Video, atomic_write_text, check_writable, write_video
 from jaxvid.typing import UserError
 
 __all__ = ["Confusion", "Curve", "Figure", "Film", "Row", "Section"]

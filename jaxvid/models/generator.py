@@ -15,15 +15,7 @@ import jax.numpy as jnp
 from flax.linen.initializers import zeros
 
 from jaxvid.config import GeneratorConfig
-from jaxvid.models.blocks import (
-    SMALL,
-    Attention,
-    Dense,
-    FeedForward,
-    ResidualConv,
-    leaky,
-    rms_norm,
-)
+from jaxvid.models.blocks import SMALL, Attention, Dense, FeedForward, ResidualConv, leaky, rms_norm
 from jaxvid.models.conditions import ClassEmbed, SceneField
 from jaxvid.models.text import TextEncoder
 from jaxvid.ops.inbetween import Neighbours, meet, neighbours
