@@ -330,9 +330,9 @@ def test_nothing_of_a_mesh_is_part_of_what_a_run_is() -> None:
 # --- memory --------------------------------------------------------------------------------------
 
 THREADS = """
-import ctypes, gc, os, tempfile, threading
-from jaxvid import parallel
-parallel.start(cache=False)
+import ctypes, gc, os, sys, tempfile, threading
+from jaxvid import memory, parallel
+memory.start(on_cpu=sys.argv[1] == "cpu")
 assert gc.get_freeze_count() > 50_000, "what was imported is searched for garbage"
 meet = threading.Barrier(8 * (os.cpu_count() or 1) + 1)
 def hold():
@@ -352,14 +352,18 @@ with tempfile.NamedTemporaryFile() as file:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone has such arenas")
-@pytest.mark.parametrize("own", (None, "3"))
-def test_threads_share_one_arena_of_memory(own: str | None) -> None:
+@pytest.mark.parametrize(
+    ("platform", "own", "arenas"),
+    (("cpu", None, 1), ("cpu", "3", 3), ("gpu", None, os.cpu_count() or 1)),
+)
+def test_threads_share_arenas_of_memory(platform: str, own: str | None, arenas: int) -> None:
     env = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
     env |= {"MALLOC_ARENA_MAX": own} if own else {}
     done = subprocess.run(
-        [sys.executable, "-c", THREADS], env=env, capture_output=True, text=True, check=True
-    )
-    assert int(done.stdout) == int(own or 1)
+        [sys.executable, "-c", THREADS, platform],
+        env=env, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) == arenas
 
 
 BLOCKS = """
@@ -392,8 +396,8 @@ def test_large_blocks_are_used_again_and_a_users_own_setting_stays(own: str | No
         [sys.executable, "-c", BLOCKS], env=env, capture_output=True, text=True, check=True
     )
     first, *later = map(int, done.stdout.split())
-    assert first > 100  # pages that were not there
-    assert all(faults > 100 for faults in later) if own else max(later) < 10
+    assert first > 20  # pages that were not there: 40, where the system gives huge ones
+    assert min(later) > 20 if own else max(later) < 10
 
 
 def test_compiling_looks_for_no_garbage_and_a_failure_turns_the_search_on_again() -> None:
