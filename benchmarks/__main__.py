@@ -20,4 +20,4 @@ BENCHMARKS = {
 }
 
 if __name__ == "__main__":
-    harness.main(BENCHMARKS, name="all")
+    harness.program(BENCHMARKS, name="all")

@@ -16,7 +16,7 @@ from typing import Any
 import tyro
 
 from benchmarks.options import beginning
-from jaxvid import cli, presets
+from jaxvid import cli, memory, presets
 from jaxvid.config import GanRun, TaskConfig
 
 
@@ -165,4 +165,4 @@ def _rows(results: dict[str, dict[str, float]], name: str, budget: str) -> dict[
 
 
 if __name__ == "__main__":
-    main()
+    memory.program(main)

@@ -183,4 +183,4 @@ def _torch_memory() -> float:
 
 
 if __name__ == "__main__":
-    harness.main({"attention": rows})
+    harness.program({"attention": rows})

@@ -343,4 +343,4 @@ PIECES: dict[str, Callable[[], Piece]] = {
 }
 
 if __name__ == "__main__":
-    harness.main({"frame_synthesis": rows})
+    harness.program({"frame_synthesis": rows})

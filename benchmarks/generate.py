@@ -115,4 +115,4 @@ def _whole_way(options: Options) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    harness.main({"generate": rows})
+    harness.program({"generate": rows})

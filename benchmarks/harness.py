@@ -1,8 +1,9 @@
 """What the benchmarks share: competitors timed in turn in one process, rows, tables, comparisons.
 
 A benchmark is a module with ``rows(options) -> Iterator[Row]`` that calls ``compare`` for each
-thing it measures, and with ``harness.main({"name": rows})`` at its end; ``benchmarks/__main__.py``
-lists them all. A row is a flat JSON object; ``FIELDS`` says what stands in it.
+thing it measures, and with ``harness.program({"name": rows})`` at its end;
+``benchmarks/__main__.py`` lists them all. A row is a flat JSON object; ``FIELDS`` says what stands
+in it.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ from benchmarks.options import check, check_matched, offered, unmatched
 from benchmarks.options import wanted as wanted
 from benchmarks.resident import in_child
 from benchmarks.tables import Row
-from jaxvid import cli
+from jaxvid import cli, memory
 from jaxvid.typing import UserError
 
 FIELDS = {
@@ -338,6 +339,13 @@ def _trace(way: Way, options: Options, name: str) -> None:
 
 
 # The command line
+
+
+def program(
+    benchmarks: Mapping[str, Callable[[Options], Iterator[Row]]], *, name: str | None = None
+) -> None:
+    """``main`` with the memory that our programs have; a peer beside them has it too."""
+    memory.program(functools.partial(main, benchmarks, name=name))
 
 
 def main(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from jaxvid import cli
+from jaxvid import cli, memory
 from jaxvid.typing import UserError
 
 
@@ -121,4 +121,4 @@ def _warped(flow: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    memory.program(main)

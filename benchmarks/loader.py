@@ -146,4 +146,4 @@ def _write_tfds(folder: pathlib.Path, clips: list[Any]) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-    harness.main({"loader": rows})
+    harness.program({"loader": rows})

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from benchmarks.options import known
-from jaxvid import cli, presets
+from jaxvid import cli, memory, presets
 from jaxvid.typing import UserError
 
 
@@ -55,4 +55,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    memory.program(main)

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from benchmarks.options import beginning
-from jaxvid import cli, presets
+from jaxvid import cli, memory, presets
 from jaxvid.config import GanRun, RlRun
 from jaxvid.data.source import Example, Source
 from jaxvid.typing import UserError
@@ -256,4 +256,4 @@ def table(results: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    memory.program(main)

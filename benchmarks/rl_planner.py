@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from jaxvid import cli, presets
+from jaxvid import cli, memory, presets
 from jaxvid.config import OptimConfig, PlannerRlRun, PlannerRun
 from jaxvid.data.prompts import Example, Kind, PromptSource
 from jaxvid.outline import ANY, DEFAULTS, TO, Outline
@@ -125,4 +125,4 @@ def table(found: Mapping[str, Any], shipped: Mapping[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    memory.program(main)

@@ -71,4 +71,4 @@ def first_step(kind: str, cache: pathlib.Path | None) -> None:
 
 
 if __name__ == "__main__":
-    harness.main({"startup": rows})
+    harness.program({"startup": rows})

@@ -291,4 +291,4 @@ ALL_CASES = CASES | {  # where a step does not take minutes
 }
 
 if __name__ == "__main__":
-    harness.main({"train_step": rows})
+    harness.program({"train_step": rows})

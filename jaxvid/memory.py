@@ -1,40 +1,69 @@
-"""The process's own memory: what the C library keeps, and Python's search for garbage.
-
-Elsewhere than with glibc the former stays as it is.
+"""The process's own memory: what the C library asks the system for and keeps, and Python's search
+for garbage. Elsewhere than on Linux with glibc the former stays as it is.
 """
 
 import contextlib
 import ctypes
 import gc
+import logging
 import os
-from collections.abc import Iterator
+import pathlib
+import platform
+import sys
+from collections.abc import Callable, Iterator
 
-# Parameters of mallopt(3), as malloc.h has them.
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
+M_ARENA_MAX = -8  # of mallopt(3), as malloc.h has it
+ASK = "glibc.malloc.hugetlb"  # a tunable of glibc 2.35 and later
+HUGE_PAGES = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+logger = logging.getLogger(__name__)
 
 
-def start(on_cpu: bool) -> None:
-    """Sets what this process does with its memory; a user's own MALLOC_* variables stay.
+def huge_pages() -> dict[str, str]:
+    """The environment in which a new process asks for huge pages; empty where they are given
+    unasked, or not at all, where this one asks, and where the user has decided.
+
+    XLA frees what lies between after every call (0.9 GB in a step of ``tiny``'s game), glibc gives
+    such blocks back to the system, and that clears them anew for the next call, page by page:
+    214,000 of 4 kB, a third of the step. Of huge pages it takes some hundreds.
+    """
+    own = os.environ.get("GLIBC_TUNABLES", "")
+    try:
+        given = "[madvise]" not in HUGE_PAGES.read_text()
+    except OSError:
+        given = True
+    libc, version = platform.libc_ver()
+    old = libc != "glibc" or tuple(map(int, version.split(".")[:2])) < (2, 35)
+    if given or old or ASK in own:
+        return {}
+    return {"GLIBC_TUNABLES": f"{own}:{ASK}=1".lstrip(":")}
+
+
+def program(main: Callable[[], object]) -> None:
+    """Calls the ``main`` of a program, in a process with ``huge_pages``. glibc reads its tunables
+    before Python is there, so the program begins anew, as long as nothing has been imported that
+    takes time; not under a debugger, which would lose it."""
+    ask = huge_pages()
+    if ask and sys.executable and sys.gettrace() is None:
+        logger.info("begins anew with %s, for huge pages", ask)
+        sys.stdout.flush()
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | ask)
+    main()
+
+
+def start() -> None:
+    """Sets what this process does with its memory.
 
     Arenas (mallopt(3)): by default glibc makes eight a core, for threads that come and go, and each
-    of them keeps what a save has left in it. Now one a core, or a single one with ``on_cpu``, where
-    JAX computes in this memory and what is freed is to be used again, until ``give_back``: by
-    default a block of more than 32 MB goes back to the system. XLA frees what lies between after
-    every call, 0.6 GB in a step of the quickstart's game, which the system then clears anew, page
-    by page: a fifth of the step. The first arena alone can keep such a block (the others' heaps
-    have 64 MB), and which thread asks for it is chance.
+    of them keeps what a save has left in it. Now two a core, so that threads seldom wait for each
+    other; a user's own MALLOC_ARENA_MAX stays.
 
     Python's search for garbage leaves out what has been imported, and begins a hundredth as often:
     it is what cycles hold that it finds, and programs make few.
     """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        if "MALLOC_ARENA_MAX" not in os.environ:
-            mallopt(M_ARENA_MAX, 1 if on_cpu else os.cpu_count() or 1)
-        own = any(name.startswith(("MALLOC_MMAP_", "MALLOC_TRIM_")) for name in os.environ)
-        if on_cpu and not own:
-            mallopt(M_MMAP_MAX, 0)
-            mallopt(M_TRIM_THRESHOLD, -1)  # never
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        with contextlib.suppress(OSError, AttributeError, TypeError):
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2 * (os.cpu_count() or 1))
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)
 

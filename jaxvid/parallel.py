@@ -71,7 +71,7 @@ def start(cache: bool = True, *, together: bool = False) -> None:
             _add_flags((CONVOLUTION_FLAG,), "convolutions use every core")
         elif _installed(CUDA):
             _add_flags(CUDA_FLAGS, "quicker to compile, and to call")
-    memory.start(on_cpu)
+    memory.start()
     if not _compile_seconds:
         _compile_seconds.append(0.0)
         jax.monitoring.register_event_duration_secs_listener(_count_compile)

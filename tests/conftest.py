@@ -16,8 +16,9 @@ os.environ.setdefault(
     "JAXVID_CACHE", str(pathlib.Path(tempfile.gettempdir()) / f"jaxvid-tests-{os.getuid()}")
 )
 
-from jaxvid import parallel  # noqa: E402
+from jaxvid import memory, parallel  # noqa: E402
 
+os.environ |= memory.huge_pages()  # of the workers, which begin later
 parallel.start()
 
 import jax  # noqa: E402

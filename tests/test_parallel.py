@@ -330,9 +330,9 @@ def test_nothing_of_a_mesh_is_part_of_what_a_run_is() -> None:
 # --- memory --------------------------------------------------------------------------------------
 
 THREADS = """
-import ctypes, gc, os, sys, tempfile, threading
-from jaxvid import memory, parallel
-memory.start(on_cpu=sys.argv[1] == "cpu")
+import ctypes, gc, os, tempfile, threading
+from jaxvid import parallel
+parallel.start(cache=False)
 assert gc.get_freeze_count() > 50_000, "what was imported is searched for garbage"
 meet = threading.Barrier(8 * (os.cpu_count() or 1) + 1)
 def hold():
@@ -352,52 +352,71 @@ with tempfile.NamedTemporaryFile() as file:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone has such arenas")
-@pytest.mark.parametrize(
-    ("platform", "own", "arenas"),
-    (("cpu", None, 1), ("cpu", "3", 3), ("gpu", None, os.cpu_count() or 1)),
-)
-def test_threads_share_arenas_of_memory(platform: str, own: str | None, arenas: int) -> None:
+@pytest.mark.parametrize("own", (None, "3"))
+def test_threads_share_two_arenas_of_memory_a_core(own: str | None) -> None:
     env = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
     env |= {"MALLOC_ARENA_MAX": own} if own else {}
     done = subprocess.run(
-        [sys.executable, "-c", THREADS, platform],
-        env=env, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert int(done.stdout) == arenas
+        [sys.executable, "-c", THREADS], env=env, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == (int(own) if own else 2 * (os.cpu_count() or 1))
 
 
-BLOCKS = """
-import ctypes, resource, threading
-from jaxvid import parallel
-parallel.start(cache=False)
+PROGRAM = """
+import ctypes, os, pathlib, resource, sys
+from jaxvid import memory
+memory.HUGE_PAGES = pathlib.Path(sys.argv[1])
+if sys.argv[2] == "traced":
+    sys.settrace(lambda *_: None)
+print("begins", flush=True)
 C = ctypes.CDLL(None)
 C.malloc.restype, C.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-C.free.argtypes = [ctypes.c_void_p]
-SIZE = 80 << 20  # more than an arena that is not the first can hold in one piece
-def use():
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
-        block = C.malloc(SIZE)
-        ctypes.memset(block, 1, SIZE)
-        C.free(block)
-        print(resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before)
-thread = threading.Thread(target=use)
-thread.start()
-thread.join()
+SIZE = 80 << 20
+def main():
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    ctypes.memset(C.malloc(SIZE), 1, SIZE)
+    faults = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+    print(os.environ.get("GLIBC_TUNABLES"), *sys.argv[2:], sys.stdin.read(), faults)
+memory.program(main)
 """
+GLIBC = platform.libc_ver()[0] == "glibc" and [*map(int, platform.libc_ver()[1].split("."))] >= [
+    2,
+    35,
+]
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone is told to keep them")
-@pytest.mark.parametrize("own", (None, "65536"))
-def test_large_blocks_are_used_again_and_a_users_own_setting_stays(own: str | None) -> None:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    env |= {"MALLOC_MMAP_MAX_": own} if own else {}
+@pytest.mark.skipif(not GLIBC, reason="the C library knows no such tunable")
+@pytest.mark.parametrize(
+    ("system", "own", "how", "begun", "tunables"),
+    (
+        ("always [madvise] never", None, "plain", 2, "glibc.malloc.hugetlb=1"),
+        ("always [madvise] never", "glibc.malloc.check=0", "plain", 2,
+         "glibc.malloc.check=0:glibc.malloc.hugetlb=1"),
+        ("always [madvise] never", "glibc.malloc.hugetlb=0", "plain", 1, "glibc.malloc.hugetlb=0"),
+        ("always [madvise] never", None, "traced", 1, None),
+        ("[always] madvise never", None, "plain", 1, None),
+        (None, None, "plain", 1, None),
+    ),
+)  # fmt: skip
+def test_programs_begin_anew_to_have_huge_pages(
+    tmp_path: pathlib.Path, system: str | None, own: str | None, how: str, begun: int,
+    tunables: str | None,
+) -> None:  # fmt: skip
+    env = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    env |= {"GLIBC_TUNABLES": own} if own else {}
+    if system:
+        (tmp_path / "enabled").write_text(system)
     done = subprocess.run(
-        [sys.executable, "-c", BLOCKS], env=env, capture_output=True, text=True, check=True
-    )
-    first, *later = map(int, done.stdout.split())
-    assert first > 20  # pages that were not there: 40, where the system gives huge ones
-    assert min(later) > 20 if own else max(later) < 10
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "enabled"), how, "a b", ""],
+        env=env, capture_output=True, text=True, check=True, input="what was said",
+    )  # fmt: skip
+    *begins, last = done.stdout.splitlines()
+    told, _, faults = last.rpartition(" ")
+    assert begins == ["begins"] * begun
+    assert told == f"{tunables} {how} a b  what was said"
+    real = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if begun == 2 and real.exists() and "[madvise]" in real.read_text():
+        assert int(faults) < 2000  # of 20,480 pages
 
 
 def test_compiling_looks_for_no_garbage_and_a_failure_turns_the_search_on_again() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import tyro
 
-from jaxvid import cli
+from jaxvid import cli, memory
 from jaxvid.typing import UserError
 
 
@@ -53,4 +53,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    memory.program(main)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from jaxvid import cli, presets
+from jaxvid import cli, memory, presets
 from jaxvid.io.lock import one_writer
 
 
@@ -33,4 +33,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    memory.program(main)

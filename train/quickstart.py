@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from jaxvid import cli, presets
+from jaxvid import cli, memory, presets
 
 PROMPTS = (
     "a large red circle moves to the right",
@@ -107,4 +107,4 @@ def _shaped(run: Any, options: Options) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    memory.program(main)

@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 
-from jaxvid import cli, config, presets
+from jaxvid import cli, config, memory, presets
 from jaxvid.io.lock import one_writer
 
 
@@ -39,4 +39,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    memory.program(main)
