@@ -54,6 +54,7 @@ FIELDS = {
 PEER_HINT = "not installed; pip install 'jaxvid[bench]'"
 SHORTEST = 0.2  # seconds of a sample: in shorter ones Linux is still placing the threads on cores
 ON_DEVICE = 0.03  # the same of an accelerator
+LONGEST = 5.0  # what takes more is a process of its own
 failures: list[str] = []  # rows that could not be measured
 
 
@@ -274,18 +275,20 @@ def _interleaved(ways: Mapping[str, Way], repeats: int) -> dict[str, list[float]
     import jax
 
     shortest = SHORTEST if jax.default_backend() == "cpu" else ON_DEVICE
-    number = {}
+    once = {}
     for key, way in ways.items():
         way.run()
-        number[key] = max(1, math.ceil(shortest / _seconds(way, 1)))
+        once[key] = _seconds(way, 1)
     order, rng = list(ways), random.Random(0)
     times: dict[str, list[float]] = {key: [] for key in ways}
     for _ in range(repeats):
         rng.shuffle(order)
         for key in order:
             time.sleep(0.005)  # threads of the one before stop waiting for more work
-            ways[key].run()  # its memory and the caches are its own again, as in a training
-            times[key].append(_seconds(ways[key], number[key]))
+            if once[key] < LONGEST:
+                ways[key].run()  # memory and caches are its own again, as in a training
+            number = max(1, math.ceil(shortest / once[key]))
+            times[key].append(_seconds(ways[key], number))
     return times
 
 

@@ -49,7 +49,8 @@ def first_step(kind: str, cache: pathlib.Path | None) -> None:
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = pathlib.Path(name)
-        settings = ("JAX_", "XLA_", "PYTHON")  # modules may be kept compiled, as after any start
+        # As from a shell; modules may be kept compiled, as after any start.
+        settings = ("JAX_", "XLA_", "PYTHON", "GLIBC_")
         env = {k: v for k, v in os.environ.items() if not k.startswith(settings)}
         env |= {"JAXVID_CACHE": str(cache or folder / "cache"), "PYTHONPATH": str(ROOT)}
         command = ["-u", "-m", f"train.{kind}", "--preset", "quickstart"]
