@@ -50,10 +50,7 @@ ALL = MeshConfig()  # every device along ``data``
 EVERYWHERE, ROWS = PartitionSpec(), PartitionSpec(("data", "fsdp"))
 # Where a leaf of the state lives. The first pattern found in its path decides how many elements
 # make it worth splitting over ``fsdp``; then its longest axis is split that fsdp divides.
-RULES: tuple[tuple[str, float], ...] = (
-    (r"\.step$|\.scales$", math.inf),
-    (r"", 1024),
-)
+RULES: tuple[tuple[str, float], ...] = ((r"\.step$|\.scales$", math.inf), (r"", 1024))
 # What a step computes with is gathered at its beginning; averages and optimizers never are.
 GATHERED = r"^\.(params|critic_params|reference)\b"
 CHUNK = 2**26  # bytes of a state that are handed to the other processes at once

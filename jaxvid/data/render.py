@@ -33,10 +33,7 @@ _RIM = (0.11, 0.78)  # soft darker outline: its width in half boxes, its brightn
 
 
 def render(
-    script: Script,
-    *,
-    resolution: int | tuple[int, int] | None = None,
-    frames: int | None = None,
+    script: Script, *, resolution: int | tuple[int, int] | None = None, frames: int | None = None
 ) -> UInt8[np.ndarray, "T H W 3"]:
     """The clip of a script: all its shots, cut to cut, as a camera sees them that stands still.
 

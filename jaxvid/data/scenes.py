@@ -40,13 +40,7 @@ def sample_outline(seed: int, split: Split, index: int) -> Outline:
 
 
 def sample_script(
-    seed: int,
-    split: Split,
-    index: int,
-    *,
-    frames: int = 16,
-    fps: float = 8.0,
-    resolution: int = 32,
+    seed: int, split: Split, index: int, *, frames: int = 16, fps: float = 8.0, resolution: int = 32
 ) -> Script:
     """The script of one scene; the same arguments give the same scene on any machine.
 

@@ -63,11 +63,7 @@ class Source(Protocol):
 
 
 def open_source(
-    config: DataConfig,
-    *,
-    split: Split,
-    seed: int = 0,
-    cache_dir: str | pathlib.Path | None = None,
+    config: DataConfig, *, split: Split, seed: int = 0, cache_dir: str | pathlib.Path | None = None
 ) -> Source:
     """Opens ``config.source``: ``scenes``, ``folder:PATH`` or ``tfds:NAME``.
 

@@ -46,10 +46,7 @@ class Curve:
 
 
 def read_curves(
-    path: str | pathlib.Path,
-    groups: Mapping[str, Sequence[str]],
-    *,
-    log: Collection[str] = (),
+    path: str | pathlib.Path, groups: Mapping[str, Sequence[str]], *, log: Collection[str] = ()
 ) -> list[Curve]:
     """Curves out of a run's ``metrics.jsonl``: for each title the metrics that it shows together.
 
