@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 M_ARENA_MAX = -8  # of mallopt(3), as malloc.h has it
 ASK = "glibc.malloc.hugetlb"  # a tunable of glibc 2.35 and later
+ANEW = "JAXVID_ANEW"  # says that a program has begun anew, also to one that lost the tunable
 HUGE_PAGES = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 logger = logging.getLogger(__name__)
@@ -44,10 +45,11 @@ def program(main: Callable[[], object]) -> None:
     before Python is there, so the program begins anew, as long as nothing has been imported that
     takes time; not under a debugger, which would lose it."""
     ask = huge_pages()
-    if ask and sys.executable and sys.gettrace() is None:
+    if ask and ANEW not in os.environ and sys.executable and sys.gettrace() is None:
         logger.info("begins anew with %s, for huge pages", ask)
         sys.stdout.flush()
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | ask)
+        environment = os.environ | ask | {ANEW: "1"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
     main()
 
 

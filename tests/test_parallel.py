@@ -368,6 +368,8 @@ from jaxvid import memory
 memory.HUGE_PAGES = pathlib.Path(sys.argv[1])
 if sys.argv[2] == "traced":
     sys.settrace(lambda *_: None)
+if sys.argv[2] == "stripped":  # as the loader does for who has another's rights
+    os.environ.pop("GLIBC_TUNABLES", None)
 print("begins", flush=True)
 C = ctypes.CDLL(None)
 C.malloc.restype, C.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
@@ -394,6 +396,7 @@ GLIBC = platform.libc_ver()[0] == "glibc" and [*map(int, platform.libc_ver()[1].
          "glibc.malloc.check=0:glibc.malloc.hugetlb=1"),
         ("always [madvise] never", "glibc.malloc.hugetlb=0", "plain", 1, "glibc.malloc.hugetlb=0"),
         ("always [madvise] never", None, "traced", 1, None),
+        ("always [madvise] never", None, "stripped", 2, None),
         ("[always] madvise never", None, "plain", 1, None),
         (None, None, "plain", 1, None),
     ),
@@ -402,7 +405,11 @@ def test_programs_begin_anew_to_have_huge_pages(
     tmp_path: pathlib.Path, system: str | None, own: str | None, how: str, begun: int,
     tunables: str | None,
 ) -> None:  # fmt: skip
-    env = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("GLIBC_TUNABLES", memory.ANEW)
+    }
     env |= {"GLIBC_TUNABLES": own} if own else {}
     if system:
         (tmp_path / "enabled").write_text(system)
