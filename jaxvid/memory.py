@@ -26,7 +26,7 @@ def huge_pages() -> dict[str, str]:
 
     XLA frees what lies between after every call (0.9 GB in a step of ``tiny``'s game), glibc gives
     such blocks back to the system, and that clears them anew for the next call, page by page:
-    214,000 of 4 kB, a third of the step. Of huge pages it takes some hundreds.
+    214,000 of 4 kB, a fifth of the step. Of huge pages it takes some hundreds.
     """
     own = os.environ.get("GLIBC_TUNABLES", "")
     try:
@@ -43,7 +43,7 @@ def huge_pages() -> dict[str, str]:
 def program(main: Callable[[], object]) -> None:
     """Calls the ``main`` of a program, in a process with ``huge_pages``. glibc reads its tunables
     before Python is there, so the program begins anew, as long as nothing has been imported that
-    takes time; not under a debugger, which would lose it."""
+    takes time; once, and not under a debugger, which would lose it."""
     ask = huge_pages()
     if ask and ANEW not in os.environ and sys.executable and sys.gettrace() is None:
         logger.info("begins anew with %s, for huge pages", ask)
