@@ -41,7 +41,9 @@ def row() -> dict[str, Any]:
 
 
 def test_competitors_take_turns_in_changing_order(row: dict[str, Any]) -> None:
-    rounds = [tuple(row["calls"][-3 * i - 3 :][:3]) for i in range(10)]
+    pairs = [row["calls"][-6 * i - 6 :][:6] for i in range(10)]
+    assert all(pair[::2] == pair[1::2] for pair in pairs), "each is timed after a run of its own"
+    rounds = [tuple(pair[::2]) for pair in pairs]
     assert all(sorted(order) == ["fast", "ours", "slow"] for order in rounds)
     assert len(set(rounds)) > 2
 
