@@ -17,7 +17,7 @@ ASK = "glibc.malloc.hugetlb"  # a tunable of glibc 2.35 and later
 ANEW = "JAXVID_ANEW"  # says that a program has begun anew, also to one that lost the tunable
 HUGE_PAGES = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("jaxvid")
 
 
 def huge_pages() -> dict[str, str]:
@@ -46,7 +46,6 @@ def program(main: Callable[[], object]) -> None:
     takes time; once, and not under a debugger, which would lose it."""
     ask = huge_pages()
     if ask and ANEW not in os.environ and sys.executable and sys.gettrace() is None:
-        logger.info("begins anew with %s, for huge pages", ask)
         sys.stdout.flush()
         environment = os.environ | ask | {ANEW: "1"}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
@@ -63,6 +62,8 @@ def start() -> None:
     Python's search for garbage leaves out what has been imported, and begins a hundredth as often:
     it is what cycles hold that it finds, and programs make few.
     """
+    if ASK in (tunables := os.environ.get("GLIBC_TUNABLES", "")):
+        logger.info("GLIBC_TUNABLES=%s: whether large blocks are huge pages", tunables)
     if "MALLOC_ARENA_MAX" not in os.environ:
         with contextlib.suppress(OSError, AttributeError, TypeError):
             ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2 * (os.cpu_count() or 1))

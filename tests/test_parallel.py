@@ -381,10 +381,8 @@ def main():
     print(os.environ.get("GLIBC_TUNABLES"), *sys.argv[2:], sys.stdin.read(), faults)
 memory.program(main)
 """
-GLIBC = platform.libc_ver()[0] == "glibc" and [*map(int, platform.libc_ver()[1].split("."))] >= [
-    2,
-    35,
-]
+LIBC, VERSION = platform.libc_ver()
+GLIBC = LIBC == "glibc" and tuple(map(int, VERSION.split("."))) >= (2, 35)
 
 
 @pytest.mark.skipif(not GLIBC, reason="the C library knows no such tunable")

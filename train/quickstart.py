@@ -1,6 +1,6 @@
 """From nothing to a video: ``python -m train.quickstart`` trains planner, generator and critics on
 the embedded scenes, tunes the motion by reinforcement learning, evaluates, and writes samples.
-11 minutes on two CPU cores.
+9 minutes on two CPU cores.
 
 ``--short`` runs a twentieth of the steps: to see that everything works, not that it learns.
 """
