@@ -166,13 +166,15 @@ def _arrays(shape: tuple[int, ...]) -> list[np.ndarray]:
 
 
 def _jax_memory(name: str) -> float:
-    """Bytes that a first training call needs beyond its arguments and program."""
+    """Bytes that a training call needs beyond its arguments and program; threads and libraries
+    were started before."""
     from jaxvid import parallel
 
     parallel.start(cache=False)
     from jaxvid.ops.attention import attention
 
     step = _trained(functools.partial(attention, implementation=name))
+    harness.jax_way(step, *_arrays((1, 2048, 1, 64))).run()
     return resident.peak_growth(harness.jax_way(step, *_arrays(LONG)).run)
 
 

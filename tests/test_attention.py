@@ -195,7 +195,7 @@ def test_a_long_sequence_in_memory_that_grows_with_its_length() -> None:
         shape = jax.ShapeDtypeStruct((1, n, 1, 32), jnp.float32)
         return jax.jit(step).lower(*[shape] * 4).compile().memory_analysis().temp_size_in_bytes
 
-    assert memory(8192) < 1.3 * memory(4096) < 4096**2
+    assert memory(8192) < 2 * memory(4096) < 4096**2 / 4  # bytes; all logits take 16 times that
     n, rows = 16_384, [0, 700, 8191, 16_383]
     q, k, v = (normal(1, n, 1, 32) for _ in range(3))
     read = jax.jit(functools.partial(attention, causal=True, implementation="chunked"))

@@ -156,10 +156,7 @@ def reference(q: Array, k: Array, v: Array, extras: Extras) -> Array:
 
 
 def blocked(q: Array, k: Array, v: Array, extras: Extras) -> Array:
-    """Head by head in tiles of 1,024, O(N) memory: what is fastest on CPU (see ``tiled``).
-
-    The sizes were chosen by ``python -m benchmarks.attention`` on two cores.
-    """
+    """Head by head, O(N) memory: what is fastest on CPU (see ``tiled``), in tiles chosen there."""
     L, S = q.shape[-3], k.shape[-3]
     if L * S > 2**18:
         read, back = LONG_CAUSAL if extras.causal else LONG
@@ -250,8 +247,9 @@ def _no_flash(features: int, platform: str = "cpu") -> str | None:
 
 
 def chunked(q: Array, k: Array, v: Array, extras: Extras) -> Array:
-    """All heads at once in tiles of 512, O(N) memory: for accelerators without a fused kernel."""
-    return _tiled(q, k, v, extras, *[(512, 512, 0)] * 3)
+    """In tiles, O(N) memory: for accelerators without a fused kernel, all heads at once there."""
+    cut = (256, 256, 1) if jax.default_backend() == "cpu" else (512, 512, 0)
+    return _tiled(q, k, v, extras, cut, cut, cut)
 
 
 def cudnn(q: Array, k: Array, v: Array, extras: Extras) -> Array:
