@@ -6,6 +6,7 @@ from benchmarks import (
     generate,
     harness,
     loader,
+    settings,
     startup,
     train_step,
 )
@@ -16,6 +17,7 @@ BENCHMARKS = {
     "train_step": train_step.rows,
     "generate": generate.rows,
     "loader": loader.rows,
+    "settings": settings.rows,
     "startup": startup.rows,
 }
 
