@@ -18,6 +18,7 @@ GPU_SHAPES = ((4, 4096, 16, 64), (4, 4096, 8, 128), (1, 16384, 16, 64), (1, 1638
 BARS = {"forward": 0.9, "forward+backward": 0.75}
 GPU_BAR = 0.95  # of both
 LONG = (1, 8192, 8, 64)  # whose memory is measured
+WARM = (1, 2048, 1, 64)  # what either side computes before, so that its threads are there
 MEMORY_BAR = 1 / 1.2  # at most 1.2 times PyTorch's
 MOST = 2**31  # bytes of logits that stock JAX and Flax, which keep them all, are asked for on a GPU
 KEPT = "left out where it would keep 2 GiB of logits or more"
@@ -166,21 +167,21 @@ def _arrays(shape: tuple[int, ...]) -> list[np.ndarray]:
 
 
 def _jax_memory(name: str) -> float:
-    """Bytes that a training call needs beyond its arguments and program; threads and libraries
-    were started before."""
+    """Bytes that a training call needs beyond its arguments and program, its threads and libraries
+    started before."""
     from jaxvid import parallel
 
     parallel.start(cache=False)
     from jaxvid.ops.attention import attention
 
     step = _trained(functools.partial(attention, implementation=name))
-    harness.jax_way(step, *_arrays((1, 2048, 1, 64))).run()
+    harness.jax_way(step, *_arrays(WARM)).run()
     return resident.peak_growth(harness.jax_way(step, *_arrays(LONG)).run)
 
 
 def _torch_memory() -> float:
-    """The same of PyTorch, its threads and libraries started before."""
-    _torch(_arrays((1, 64, 1, 64)), False, True).run()
+    """The same of PyTorch."""
+    _torch(_arrays(WARM), False, True).run()
     return resident.peak_growth(_torch(_arrays(LONG), False, True).run)
 
 

@@ -247,7 +247,8 @@ def _no_flash(features: int, platform: str = "cpu") -> str | None:
 
 
 def chunked(q: Array, k: Array, v: Array, extras: Extras) -> Array:
-    """In tiles, O(N) memory: for accelerators without a fused kernel, all heads at once there."""
+    """In tiles, O(N) memory: for accelerators without a fused kernel, all heads at once there; on
+    CPUs what needs least memory, at half the time again of tiles of 512."""
     cut = (256, 256, 1) if jax.default_backend() == "cpu" else (512, 512, 0)
     return _tiled(q, k, v, extras, cut, cut, cut)
 
