@@ -23,12 +23,7 @@ def load_script(path: str | pathlib.Path) -> Script:
 
 
 def shot_backdrop(
-    script: Script,
-    scene: int,
-    shot: int,
-    *,
-    size: tuple[int, int],
-    folder: pathlib.Path | None,
+    script: Script, scene: int, shot: int, *, size: tuple[int, int], folder: pathlib.Path | None
 ) -> UInt8[np.ndarray, "S H W 3"] | None:
     """What a shot stands before where its scene names a file, as ``read_backdrop`` has it; None
     elsewhere. A clip goes on from shot to shot of its scene. Raises UserError as that does.

@@ -93,9 +93,12 @@ def _read(plan: Plan, q: Any, k: Any, v: Any, bias: Any, limits: Limits) -> tupl
 
 def _backward(plans: Plans, kept: Any, grad: Any) -> Any:
     plan, (q, k, v, bias, limits, out, lse) = plans.backward, kept
+    inputs = q, k, v, bias, limits
 
-    def one(head: Head, grad_LA: Any, lse_L: Any, out_LA: Any) -> tuple[Any, ...]:
-        inner_L = jnp.sum(grad_LA.astype(jnp.float32) * out_LA, axis=-1)
+    def product(head: Head, grad_LA: Any, out_LA: Any) -> tuple[Any]:
+        return (jnp.sum(grad_LA.astype(jnp.float32) * out_LA, axis=-1),)
+
+    def one(head: Head, grad_LA: Any, lse_L: Any, inner_L: Any) -> tuple[Any, ...]:
         dq, dk, dv, dbias = _backward_head(plan, head, grad_LA, lse_L, inner_L)
         dq = (dq * plan.scale).astype(q.dtype)
         return dq, dk.astype(k.dtype), dv.astype(v.dtype), *(() if bias is None else (dbias,))
@@ -103,7 +106,9 @@ def _backward(plans: Plans, kept: Any, grad: Any) -> Any:
     shapes = [(x.shape, x.dtype) for x in (q, k, v)]
     if bias is not None:
         shapes.append((bias.shape, jnp.promote_types(bias.dtype, jnp.float32)))
-    grads = _each_head(plan, one, (q, k, v, bias, limits), (grad, lse, out), shapes)
+    # Not of all heads at once, where XLA takes five times the output's memory; before the rest.
+    (inner_BKL,) = _each_head(plan, product, inputs, (grad, out), [(lse.shape, jnp.float32)])
+    grads = _each_head(plan, one, inputs, (grad, lse, inner_BKL), shapes)
     return *grads[:3], None if bias is None else grads[3].astype(bias.dtype), None
 
 
