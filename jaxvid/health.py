@@ -112,7 +112,7 @@ class Monitor:
         if error is None:
             error = self._mean("loss") or 0.0
             self._first = error if self._first is None else self._first
-            least = self._first / 2
+            least = max(self._first / 2, 0.1)  # nats a token: trained weights begin near 0
         self._best = min(self._best, error)
         found = []
         if error > 4 * self._best and error > least:

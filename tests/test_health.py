@@ -118,3 +118,11 @@ def test_a_planners_loss_that_explodes_while_finite_is_noticed() -> None:
     assert not [f for row in fine for f in monitor.watch(row)]
     found = [f for row in [{"loss": 1e6}] * 5 for f in monitor.watch(row)]
     assert [(f.name, f.severe) for f in found] == [("explosion", True)]
+
+
+def test_a_trained_planner_that_is_trained_on_may_grow_worse_at_first() -> None:
+    """Its first errors are next to nothing; at a high rate of learning those after are not."""
+    monitor = health.Monitor(window=5)
+    fine = [{"loss": x} for x in (*[0.002] * 9, *[0.05] * 9)]
+    assert not [f for row in fine for f in monitor.watch(row)]
+    assert [f.name for row in [{"loss": 0.5}] * 5 for f in monitor.watch(row)] == ["explosion"]
