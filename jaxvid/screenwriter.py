@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import logging
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,8 @@ from jaxvid.data import tokenizer
 from jaxvid.data.transforms import check_picture, fit
 from jaxvid.io.weights import write_weights
 from jaxvid.models.planner import Planner, sample
-from jaxvid.models.prompt import PICTURE, STRIDE
+from jaxvid.models.prompt import PICTURE
+from jaxvid.ops.words import most_words, word_starts
 from jaxvid.outline import DEFAULTS, Outline, stated
 from jaxvid.parallel import compile_function
 from jaxvid.reinforce_planner import load_planner_rl
@@ -25,6 +27,7 @@ from jaxvid.staging import script_paths, stage
 from jaxvid.typing import Params, UserError
 
 logger = logging.getLogger("jaxvid")
+WORD = re.compile(r"[a-zA-Z0-9]+|\w")
 FAINT = 0.35  # of the greatest weight: places beside it that belong to a span
 # A slot read with less probability is in doubt: so are some in 10 % of held-out English prompts, of
 # which half are misread, and in three of four misread ones (300 prompts, 2026-11-27).
@@ -73,7 +76,7 @@ class Screenwriter:
         self._params, self.length, self._batch = params, planner.text_length, batch
         self._pictures = pictures
         self._read = compile_function(
-            functools.partial(sample, planner, temperature=temperature, top_p=top_p, phases=STRIDE)
+            functools.partial(sample, planner, temperature=temperature, top_p=top_p)
         )
 
     def write(
@@ -117,6 +120,9 @@ class Screenwriter:
         """Drafts of many prompts; each depends on its own prompt, picture and seed alone when read
         greedily."""
         prompts = [tokenizer.check_prompt(prompt, self.length) for prompt in prompts]
+        most = most_words(self.length)
+        if (count := max((_word_of(p)[-1] + 1 for p in prompts), default=0)) > most:
+            raise UserError(f"the prompt has {count} words and {most} are read; shorten it")
         seed %= 2**31  # any integer is one
         if images is not None and not self._pictures:
             logger.info("this planner reads no pictures; the one that comes with jaxvid does")
@@ -147,14 +153,21 @@ class Screenwriter:
         return drafts
 
 
+def _word_of(prompt: str) -> np.ndarray:
+    """Which word (``ops.words``) each character of the prompt is of."""
+    ids_1L = tokenizer.encode(prompt, len(prompt.encode()))[None]
+    at = np.cumsum([0, *(len(char.encode()) for char in prompt)])[:-1]
+    return np.cumsum(word_starts(ids_1L)[0])[at] - 1
+
+
 def point(prompt: str, outline: Outline, weights_SM: np.ndarray) -> tuple[Span, ...]:
     """For each slot that the outline states, the characters of the prompt it was read from.
 
     And for each look in a take the words that name it there, as the slot "takes/1/who/0".
-    The place of greatest weight (four bytes each) and its neighbours of similar weight, widened to
-    whole words or cut to whole Chinese characters.
+    The word of greatest weight (``ops.words``) and its neighbours of similar weight, without the
+    signs at their ends.
     """
-    ends = np.cumsum([0, *(len(char.encode()) for char in prompt)])  # bytes before each character
+    word = _word_of(prompt)
     said = stated(outline)
     spans = []
     for s, (slot, _, path) in enumerate(grammar.spell(outline)):
@@ -166,8 +179,7 @@ def point(prompt: str, outline: Outline, weights_SM: np.ndarray) -> tuple[Span, 
             first -= 1
         while last + 1 < len(weights_M) and weights_M[last + 1] > FAINT * weights_M.max():
             last += 1
-        middle = (ends[:-1] + ends[1:]) / 2
-        inside = np.flatnonzero((middle >= first * STRIDE) & (middle <= (last + 1) * STRIDE))
+        inside = np.flatnonzero((word >= first) & (word <= last))
         if len(inside):
             spans.append(_words(prompt, path, int(inside[0]), int(inside[-1]) + 1))
     return tuple(spans)
@@ -200,19 +212,8 @@ def unsure(draft: Draft, most: int = 3) -> str | None:
 
 def _words(prompt: str, path: str, start: int, end: int) -> Span:
     """The span widened to whole words of letters, without space and punctuation at its ends."""
-
-    def letter(at: int) -> bool:
-        return prompt[at].isascii() and prompt[at].isalnum()
-
-    while end - start > 1 and not prompt[start].isalnum():
-        start += 1
-    while end - start > 1 and not prompt[end - 1].isalnum():
-        end -= 1
-    while start > 0 and letter(start) and letter(start - 1):
-        start -= 1
-    while end < len(prompt) and letter(end - 1) and letter(end):
-        end += 1
-    return Span(path, start, end)
+    found = [m.span() for m in WORD.finditer(prompt) if m.start() < end and m.end() > start]
+    return Span(path, found[0][0], found[-1][1]) if found else Span(path, start, start + 1)
 
 
 def load(run: str | pathlib.Path | None = None, *, batch: int = 1) -> Screenwriter:

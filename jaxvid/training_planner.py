@@ -28,7 +28,7 @@ from jaxvid.typing import HostBatch, Params, UserError
 SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
 STORY = 160  # bytes of text: of shorter stories one is found in hundreds that are drawn
 KINDS: tuple[Kind, ...] = ("short", "pictured", "long", "pictured", "long")  # of batches, by turns
-LATER: tuple[Kind, ...] = ("short", "long", "pictured", "short", "long")  # once pictures are known
+LATER: tuple[Kind, ...] = ("long", "short", "long", "pictured", "long")  # once pictures are known
 
 
 def build_planner(run: PlannerRun) -> tuple[Planner, PlannerState]:

@@ -27,8 +27,9 @@ from jaxvid.io.checkpoint import tree_digest
 from jaxvid.lint import lint
 from jaxvid.losses.tokens import exact, log_probs
 from jaxvid.models.planner import Planner, sample
-from jaxvid.models.prompt import GRIDS, PICTURE, STRIDE
-from jaxvid.ops.automaton import allowed, restrict, states
+from jaxvid.models.prompt import GRIDS, PICTURE
+from jaxvid.ops.automaton import states
+from jaxvid.ops.words import most_words, words
 from jaxvid.optim import make_optimizer
 from jaxvid.parallel import compile_step, make_mesh, place_batch, replicate
 from jaxvid.staging import stage
@@ -37,7 +38,7 @@ from jaxvid.steps.planner import make_planner_step
 from jaxvid.typing import UserError
 
 B, S, L = 16, grammar.SHORT, 160
-M = L // STRIDE  # places of the text
+M = most_words(L)  # places of the text
 MODEL = Planner(width=32, decoder_layers=2, heads=4, byte_width=16, text_length=256)
 SMALL = Planner(width=16, heads=2, byte_width=8, text_length=256)
 SOURCE = PromptSource("train", seed=1)
@@ -104,7 +105,7 @@ def test_the_pointers_are_distributions_over_the_text_and_over_the_picture(batch
     np.testing.assert_allclose(seen.sum(-1), 1, atol=1e-5)
     assert (seen.std(-1)[SEEN] > 0).all()  # where there is one, else they mean nothing
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
-    there = np.asarray(batch["text"]).reshape(B, -1, STRIDE).any(-1)
+    there = np.asarray(words(batch["text"])).any(-1)
     assert (weights[np.broadcast_to(~there[:, None], weights.shape)] == 0).all()
     assert (weights[np.broadcast_to(there[:, None], weights.shape)] > 0).all()
 
@@ -135,26 +136,6 @@ def test_cached_decoding_equals_teacher_forcing(params):
         np.testing.assert_allclose(got[0][:, 0], wanted[0][:, s], atol=1e-5)
         np.testing.assert_allclose(got[1][:, 0], wanted[1][:, s], atol=1e-5)
         before = host["tokens"][:, s : s + 1]
-
-
-def test_phases_of_a_text_are_read_and_their_probabilities_averaged(batch, params):
-    text = np.asarray(batch["text"]).copy()
-    text[0] = 1 + np.arange(L) % 100  # has no room to begin later
-    draw = jax.jit(functools.partial(sample, MODEL, phases=STRIDE))
-    found = draw(params, jnp.asarray(text), batch["image"], jax.random.key(2))
-    state = states(found.tokens_BS)
-    told = []
-    for by in range(STRIDE):
-        later = np.pad(text[1:], ((0, 0), (by, 0)))[:, :L]
-        later = jnp.asarray(np.concatenate([text[:1], later]))
-        logits, weights = apply({"params": params}, later, batch["image"], found.tokens_BS)
-        logp = restrict(logits, allowed(state))
-        told.append(jnp.take_along_axis(logp, found.tokens_BS[..., None], -1)[..., 0])
-        if not by:
-            np.testing.assert_allclose(found.weights_BSM, np.exp(weights[..., :M]), atol=1e-5)
-    mean = np.log(np.exp(np.array(told, np.float64)).mean(0))
-    np.testing.assert_allclose(found.logp_BS, mean, atol=1e-4)
-    assert np.abs(told[0] - mean)[0].max() < 1e-4 and np.abs(told[0] - mean)[1:].max() > 0.01
 
 
 def test_the_future_and_the_token_itself_have_no_gradient(batch, params):
@@ -194,7 +175,7 @@ def test_the_padding_of_the_prompt_does_not_matter(batch, params, written):
     assert long["text"].shape == (B, 256)
     logits, weights = apply({"params": params}, long["text"], long["image"], long["tokens"])
     np.testing.assert_allclose(logits, written[0], atol=1e-5)
-    text, none, seen = np.split(np.exp(weights), [M, 256 // STRIDE], axis=-1)
+    text, none, seen = np.split(np.exp(weights), [M, most_words(256)], axis=-1)
     asked = np.split(np.exp(written[1]), [M], axis=-1)
     np.testing.assert_allclose(text, asked[0], atol=1e-5)
     np.testing.assert_allclose(seen, asked[1], atol=1e-5)

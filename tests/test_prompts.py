@@ -2,7 +2,6 @@
 
 from typing import get_args
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,8 +10,8 @@ from jaxvid.data import tokenizer
 from jaxvid.data.pieces import Span, Wording
 from jaxvid.data.prompts import SHORT, Kind, PromptSource, collate
 from jaxvid.data.stories import story
-from jaxvid.models.planner import moved
-from jaxvid.models.prompt import GRIDS, PICTURE, STRIDE
+from jaxvid.models.prompt import GRIDS, PICTURE
+from jaxvid.ops.words import BYTES, most_words, words
 from jaxvid.outline import Look, Outline, Part, Take
 
 INDICES = np.arange(6)
@@ -20,10 +19,9 @@ OUTLINE = Outline((Look("star", "red"),), (Take((Part(0, "up"),)),))
 
 
 def marked(batch: dict[str, np.ndarray], b: int, s: int) -> str:
-    """The characters whose bytes are wholly in the places marked for a token."""
-    places = batch["spans"][b, s, : batch["text"].shape[1] // STRIDE]
-    bytes_ = np.where(np.repeat(places, STRIDE), batch["text"][b], 0)
-    return tokenizer.decode(bytes_)
+    """The words marked for a token."""
+    spelt = words(batch["text"][b : b + 1])[0]
+    return tokenizer.decode(spelt[batch["spans"][b, s, : len(spelt)]].ravel())
 
 
 def position(outline: Outline, path: str) -> int:
@@ -46,7 +44,7 @@ def test_shapes_follow_the_kind(kind: Kind, length: int, tokens: int, side: int)
         "text": ((6, length), "int32"),
         "image": ((6, side, side, 3), "uint8"),
         "tokens": ((6, tokens), "int32"),
-        "spans": ((6, tokens, length // STRIDE + (GRIDS * GRIDS if side else 0)), "bool"),
+        "spans": ((6, tokens, most_words(length) + (GRIDS * GRIDS if side else 0)), "bool"),
     }
     assert np.array_equal(batch["index"], INDICES)
     assert batch["image"].any(axis=(1, 2, 3)).all() == (side > 0) or side == 0
@@ -59,7 +57,6 @@ def test_rows_are_the_examples(kind: Kind) -> None:
     for b, index in enumerate(INDICES):
         wording, outline, picture = source.example(int(index), kind)
         assert tokenizer.decode(batch["text"][b]) == wording.text
-        assert np.flatnonzero(batch["text"][b])[0] == int(index) // 2 % STRIDE
         tokens = np.zeros(grammar.LENGTH, np.int32)
         tokens[: len(batch["tokens"][b])] = batch["tokens"][b]
         assert grammar.decode(tokens) == outline
@@ -85,9 +82,9 @@ def test_marks_are_on_the_bytes_that_say_it(kind: Kind, source: str) -> None:
             said = spans.pop(path, [])
             text = marked(batch, b, s)
             assert all(word in text for word in said)
-            # a place is four bytes: three more on either side at most
-            bytes_ = sum(len(word.encode()) + 2 * (STRIDE - 1) for word in said)
-            assert batch["spans"][b, s].sum() * STRIDE <= bytes_
+            # of Chinese nothing else, signs apart; of English the letters beside it
+            letters, wanted = (sum(map(str.isalnum, t)) for t in (text, "".join(said)))
+            assert letters <= wanted + 2 * BYTES * sum(map(str.isascii, said))
         assert not spans  # every span found its token
         assert not batch["spans"][b, len(grammar.spell(outline)) :].any()
     assert languages == {True, False}
@@ -96,9 +93,9 @@ def test_marks_are_on_the_bytes_that_say_it(kind: Kind, source: str) -> None:
 @pytest.mark.parametrize(
     ("text", "word", "places"),
     [
-        ("a red star goes up", "red", [0, 1]),  # bytes 2 to 5
-        ("the red star", "red", [1]),  # bytes 4 to 7, to the byte
-        ("一颗红色星形", "红色", [1, 2]),  # bytes 6 to 12
+        ("a red star goes up", "red", [1]),
+        ("the dark-red star", "dark-red", [1, 2]),
+        ("一颗红色星形", "红色", [2, 3]),
     ],
 )
 def test_places_of_a_word(text: str, word: str, places: list[int]) -> None:
@@ -111,27 +108,10 @@ def test_places_of_a_word(text: str, word: str, places: list[int]) -> None:
     assert batch["spans"].sum() == len(places)
 
 
-@pytest.mark.parametrize("by", range(STRIDE))
-def test_a_text_that_begins_late_is_read_as_in_a_phase(by: int) -> None:
-    """As ``models.planner.moved`` has it, also where its end would be lost; with marks to match."""
-    fits, full = "a red star goes up", "a red star goes up" + " " * 12 + "up"
-    examples = [
-        (Wording(text, (Span("looks/0/color", 2, 5),)), OUTLINE, None) for text in (fits, full)
-    ]
-    batch = collate(examples, text_length=32, tokens=grammar.SHORT, late=[by, by])
-    plain = collate(examples, text_length=32, tokens=grammar.SHORT)
-    assert np.array_equal(batch["text"], moved(jnp.asarray(plain["text"]), by))
-    s = position(OUTLINE, "looks/0/color")
-    first, last = (2 + by) // STRIDE, (4 + by) // STRIDE
-    assert np.flatnonzero(batch["spans"][0, s]).tolist() == list(range(first, last + 1))
-    assert "red" in marked(batch, 1, s)
-    assert np.flatnonzero(batch["text"][1])[0] == 0 and len(full) == 32
-
-
 def test_the_place_in_the_picture_is_marked_of_whom_a_token_speaks() -> None:
     source = PromptSource("train", seed=4)
     batch = source.batch(np.arange(60), "pictured")
-    shown = batch["spans"][..., batch["text"].shape[1] // STRIDE :].reshape(60, -1, GRIDS, GRIDS)
+    shown = batch["spans"][..., most_words(batch["text"].shape[1]) :].reshape(60, -1, GRIDS, GRIDS)
     for b in range(60):
         _, outline, _ = source.example(b, "pictured")
         speaks = [words[0] for words in grammar.spell(outline)]

@@ -125,18 +125,17 @@ def pointed(prompt: str, places: dict[int, float], outline: Outline = CIRCLE) ->
 @pytest.mark.parametrize(
     ("prompt", "places", "words"),
     [
-        ("a red circle goes right", {0: 1.0}, "a red"),  # "a re"
-        ("a red circle goes right", {1: 1.0}, "red circle"),  # "d ci"
-        ("a red circle goes right", {2: 1.0}, "circle"),  # "rcle"
+        ("a red circle goes right", {0: 1.0}, "a"),
+        ("a red circle goes right", {1: 1.0}, "red"),
         ("a red circle goes right", {2: 0.5, 3: 0.4, 4: 0.1}, "circle goes"),
         ("a red circle goes right", {2: 0.5, 3: 0.1, 4: 0.4}, "circle"),  # what is near counts
-        ("a red circle goes right", {5: 1.0}, "right"),  # "ght"
-        ("red, blue", {1: 1.0}, "blue"),  # no commas and blanks at the ends
+        ("red, blue", {0: 1.0}, "red"),  # no commas and blanks at the ends
+        ("a counterclockwise turn", {1: 1.0}, "counterclockwise"),  # also of its first half
+        ("a counterclockwise turn", {2: 1.0}, "counterclockwise"),
         ("red1, blue", {0: 1.0}, "red1"),
-        ("一颗红色的圆形", {0: 1.0}, "一"),  # three bytes each: those of which more is inside
-        ("一颗红色的圆形", {1: 1.0}, "颗红"),
-        ("一颗红色的圆形", {1: 0.5, 2: 0.4}, "颗红色"),
-        ("一颗red圆", {1: 1.0}, "颗red"),  # letters make a word, signs do not
+        ("一颗红色的圆形", {0: 1.0}, "一"),
+        ("一颗红色的圆形", {1: 0.5, 2: 0.4}, "颗红"),
+        ("一颗red圆", {2: 1.0}, "red"),
         ("🌟🌟", {0: 1.0}, "🌟"),
     ],
 )
@@ -150,13 +149,13 @@ def test_every_slot_has_its_own_span() -> None:
     prompt = "a red circle goes right"
     outline = dataclasses.replace(CIRCLE, looks=(Look("circle", "red", "small"),))
     weights_SM = np.zeros((grammar.LENGTH, 32), np.float32)
-    at = {"looks/0/kind": 2, "looks/0/color": 0, "looks/0/size": 31, "takes/0/parts/0/motion": 5}
+    at = {"looks/0/kind": 2, "looks/0/color": 1, "looks/0/size": 31, "takes/0/parts/0/motion": 4}
     for s, (_, _, path) in enumerate(grammar.spell(outline)):
         weights_SM[s, at.get(path, 3)] = 1
     got = {s.slot: prompt[s.start : s.end] for s in point(prompt, outline, weights_SM)}
     assert got == {  # what points behind the prompt points at nothing
         "takes/0/who/0": "goes",
-        "looks/0/kind": "circle", "looks/0/color": "a red", "takes/0/parts/0/motion": "right",
+        "looks/0/kind": "circle", "looks/0/color": "red", "takes/0/parts/0/motion": "right",
     }  # fmt: skip
 
 
@@ -214,6 +213,9 @@ def test_bad_prompts_are_refused(writer: Screenwriter) -> None:
             writer.write(prompt)
         assert "\n" not in str(caught.value)
     assert writer.write("x" * 128).prompt == "x" * 128
+    with pytest.raises(UserError, match="49 words and 48 are read; shorten it"):
+        writer.write("a " * 49)
+    assert writer.write("a " * 48).prompt == "a " * 47 + "a"
     with pytest.raises(UserError, match="empty"):
         writer.write_all(["a red circle", "\u200b"])
 

@@ -6,9 +6,10 @@ The last quarter of a list of four or more is held out of training.
 # One part: of a new look that moves, that does not; of a known look; of one in a picture.
 NEW = tuple(
     """
-    主体:U;动作:PV L冒出U,NV 看,UPHV 让UPV U:PV 有UPV NP,V 画面中出现U,NPV 主角是U,NPV U登场,NPV
-    有UPHV 这是U,NPV 镜头前是U,NPV 我们看到UPV 只见UPV U——PV L出现U,NV N,PV LUHV NPV NPV UPV L有U,NV
-    L有UHV LM L有M L有Z,NV 可以看到UPV LUV 只见UPHV 画面里有U,NPV LZ,NV 看见UPV U亮相,NPV
+    U闪亮登场,NPV 主体:U;动作:PV L冒出U,NV 看,UPHV 让UPV U:PV 有UPV NP,V 画面中出现U,NPV
+    主角是U,NPV U登场,NPV 有UPHV 这是U,NPV 镜头前是U,NPV 我们看到UPV 只见UPV U——PV L出现U,NV
+    N,PV LUHV NPV NPV UPV L有U,NV L有UHV LM L有M L有Z,NV 可以看到UPV LUV 只见UPHV
+    画面里有U,NPV LZ,NV 看见UPV U亮相,NPV
     """.split()
 )
 NEW_STATIC = tuple(

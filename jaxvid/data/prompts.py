@@ -11,7 +11,8 @@ from jaxvid.data import scenes, tokenizer
 from jaxvid.data.pieces import Span, Wording
 from jaxvid.data.source import Split
 from jaxvid.data.stories import story
-from jaxvid.models.prompt import GRIDS, PICTURE, STRIDE
+from jaxvid.models.prompt import GRIDS, PICTURE
+from jaxvid.ops.words import most_words, word_starts
 from jaxvid.outline import GRID, Outline
 from jaxvid.typing import HostBatch
 
@@ -74,57 +75,46 @@ class PromptSource:
         short = self.source == "stories" and kind != "long"
         length = min(SHORT, self.text_length) if short else self.text_length
         tokens = grammar.LENGTH if kind == "long" else grammar.SHORT
-        # as models.planner.sample reads them in phases; pairs begin alike, as takes go by index % 2
-        late = [int(index) // 2 % STRIDE for index in indices] if self.source == "stories" else ()
-        batch = collate(examples, text_length=length, tokens=tokens, late=late)
+        batch = collate(examples, text_length=length, tokens=tokens)
         return {"index": np.asarray(indices, np.int32), **batch}
 
 
-def collate(
-    examples: Sequence[Example], *, text_length: int, tokens: int, late: Sequence[int] = ()
-) -> HostBatch:
+def collate(examples: Sequence[Example], *, text_length: int, tokens: int) -> HostBatch:
     """``text`` int32 (B,L), ``tokens`` int32 (B,S), ``spans`` bool (B,S,M), ``image`` uint8.
 
-    ``spans``: the places of the prompt (four bytes each) that state what a token says, then, where
+    ``spans``: the words of the prompt (``ops.words``) that state what a token says, then, where
     there is an image, its places that show it. ``image``: (B,PICTURE,PICTURE,3), zero for an
-    example without one; (B,0,0,3) where none has one. ``late``: the byte at which each text begins,
-    0 where that is left out or its end would be lost.
+    example without one; (B,0,0,3) where none has one.
     """
-    sizes = [len(wording.text.encode()) for wording, *_ in examples]
-    starts = [by * (by + size <= text_length) for by, size in zip(late, sizes, strict=False)]
-    starts += [0] * (len(examples) - len(starts))
     side = PICTURE if any(picture is not None for *_, picture in examples) else 0
     blank = np.zeros((side, side, 3), np.uint8)
+    text_BL = np.stack([tokenizer.encode(wording.text, text_length) for wording, *_ in examples])
+    word_BL = np.cumsum(word_starts(text_BL), axis=1) - 1
     spans = [
-        _spans(wording, outline, tokens, text_length // STRIDE, start)
-        for (wording, outline, _), start in zip(examples, starts, strict=True)
+        _spans(wording, outline, tokens, word_L)
+        for (wording, outline, _), word_L in zip(examples, word_BL, strict=True)
     ]
     if side:
         shown = [_shown(None if p is None else outline, tokens) for _, outline, p in examples]
         spans = [np.concatenate(pair, axis=1) for pair in zip(spans, shown, strict=True)]
     return {
-        "text": np.stack(
-            [
-                np.pad(tokenizer.encode(wording.text, text_length - start), (start, 0))
-                for (wording, *_), start in zip(examples, starts, strict=True)
-            ]
-        ),
+        "text": text_BL,
         "image": np.stack([blank if p is None else p for *_, p in examples]),
         "tokens": np.stack([grammar.encode(outline)[:tokens] for _, outline, _ in examples]),
         "spans": np.stack(spans),
     }
 
 
-def _spans(wording: Wording, outline: Outline, tokens: int, places: int, start: int) -> np.ndarray:
-    """bool (S,M) for a text that begins at byte ``start``; see ``collate``."""
+def _spans(wording: Wording, outline: Outline, tokens: int, word_L: np.ndarray) -> np.ndarray:
+    """bool (S,M) for a text whose bytes are of these words; see ``collate``."""
     spans: dict[str, list[Span]] = {}
     for span in wording.spans:
         spans.setdefault(span.slot, []).append(span)
-    marks = np.zeros((tokens, places), bool)
+    marks = np.zeros((tokens, most_words(len(word_L))), bool)
     for s, (_, _, path) in enumerate(grammar.spell(outline)):
         for span in spans.get(path, ()):
-            first, last = (start + len(wording.text[:at].encode()) for at in (span.start, span.end))
-            marks[s, first // STRIDE : (last - 1) // STRIDE + 1] = True
+            first, last = (len(wording.text[:at].encode()) for at in (span.start, span.end))
+            marks[s, word_L[first] : word_L[last - 1] + 1] = True
     return marks
 
 

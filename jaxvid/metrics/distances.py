@@ -60,10 +60,7 @@ def init(features: int) -> Moments:
 
 
 def update(
-    state: Moments,
-    features_BF: Float[Array, "*B F"],
-    *,
-    weight_B: Float[Array, "*B"] | None = None,
+    state: Moments, features_BF: Float[Array, "*B F"], *, weight_B: Float[Array, "*B"] | None = None
 ) -> Moments:
     """Adds a batch, of clips (B,F) or of frames (B,T,F).
 

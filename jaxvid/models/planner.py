@@ -1,11 +1,11 @@
 """The planner: an encoder-decoder Transformer that reads a prompt and writes an outline.
 
-The encoder makes word features out of UTF-8 bytes by strided convolutions, patch features out of
-the picture that may stand beside them, and relates both by self-attention; the decoder writes
-tokens of ``jaxvid.grammar`` one by one, each attending to those before it and to the prompt
-(Vaswani et al., 2017). Half-way it points at the place of the prompt that says so, and at the
-place of the picture that shows it (Vinyals et al., 2015), and reads on from there: what one place
-says is bound together, and which look "the other one" is can be asked of what was pointed at.
+The encoder makes features of words out of their UTF-8 bytes, patch features out of the picture that
+may stand beside them, and relates both by self-attention; the decoder writes tokens of
+``jaxvid.grammar`` one by one, each attending to those before it and to the prompt (Vaswani et al.,
+2017). Half-way it points at the word of the prompt that says so, and at the place of the picture
+that shows it (Vinyals et al., 2015), and reads on from there: what one word says is bound
+together, and which look "the other one" is can be asked of what was pointed at.
 ``sample`` decodes inside one ``lax.scan`` with a key-value cache and the grammar's mask in the
 graph, so that only valid outlines can come out.
 
@@ -23,10 +23,11 @@ from flax.linen.initializers import normal
 
 from jaxvid import grammar
 from jaxvid.models.blocks import rms_norm
-from jaxvid.models.prompt import STRIDE, Dense, FeedForward, Heads, Pair, PromptEncoder
+from jaxvid.models.prompt import Dense, FeedForward, Heads, Pair, PromptEncoder
 from jaxvid.ops.attention import extend
 from jaxvid.ops.automaton import allowed, restrict, states
 from jaxvid.ops.products import low_dot_general
+from jaxvid.ops.words import most_words
 from jaxvid.typing import Params
 
 
@@ -134,7 +135,7 @@ class Planner(nn.Module):
         """
         x_BMD, mask_BM = self.encoder(text_BL, image_BHWC)
         pairs = tuple(layer.cross.memory(x_BMD) for layer in self.layers)
-        text = text_BL.shape[1] // STRIDE
+        text = most_words(text_BL.shape[1])
         said = x_BMD[:, :text], mask_BM[:, :text]
         seen = x_BMD[:, text:], mask_BM[:, text:]
         return Prompt(
@@ -211,22 +212,6 @@ def repeat(prompt: Prompt, times: int) -> Prompt:
     return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), prompt) if times > 1 else prompt
 
 
-def moved(text_BL: jax.Array, by: int) -> jax.Array:
-    """The text that begins ``by`` bytes later; as it was where its end would be lost."""
-    L = text_BL.shape[1]
-    full_B1 = (text_BL[:, L - by :] > 0).any(1, keepdims=True)
-    return jnp.where(full_B1, text_BL, jnp.pad(text_BL, ((0, 0), (by, 0)))[:, :L])
-
-
-def together(logits_PBV: jax.Array, may_BV: jax.Array) -> jax.Array:
-    """log of the mean probability that P readings give to each token that may follow (B,V)."""
-    P = len(logits_PBV)
-    if P == 1:
-        return logits_PBV[0]
-    may_PBV = jnp.broadcast_to(may_BV, logits_PBV.shape)
-    return jax.nn.logsumexp(restrict(logits_PBV, may_PBV), axis=0) - np.log(P)
-
-
 def sample(
     model: Planner,
     params: Params,
@@ -237,17 +222,13 @@ def sample(
     temperature: float = 1.0,
     top_p: float = 1.0,
     group: int = 1,
-    phases: int = 1,
     index_B: jax.Array | None = None,
 ) -> Sample:
     """Draws outlines token by token from ``ops.automaton.restrict`` of the logits.
 
-    ``group`` of them for each prompt, side by side (N = B x group). ``phases`` up to STRIDE: the
-    text is read as often, each time cut into words a byte elsewhere, and the probabilities of all
-    readings are averaged at every token. It points by the first.
-
-    ``temperature`` 0 takes the likeliest token everywhere; log p is then that at temperature 1.
-    ``grammar.decode`` accepts all that comes out; ``losses.tokens.log_probs`` knows one phase's p.
+    ``group`` of them for each prompt, side by side (N = B x group). ``temperature`` 0 takes the
+    likeliest token everywhere; log p is then that at temperature 1.
+    ``grammar.decode`` accepts all that comes out; ``losses.tokens.log_probs`` knows its p.
     The draw of an example depends on ``key`` and its ``index`` (its place in the batch, if that is
     None), not on the batch's size.
     """
@@ -256,33 +237,28 @@ def sample(
     index = jnp.arange(text_BL.shape[0]) if index_B is None else index_B
     keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.repeat(index, group))
     keys_B = jax.vmap(jax.random.fold_in)(keys_B, jnp.tile(jnp.arange(group), len(index)))
-    text_BL = jnp.concatenate([moved(text_BL, by) for by in range(phases)])
-    image_BHWC = jnp.tile(image_BHWC, (phases, 1, 1, 1))
     prompt: Any = model.apply({"params": params}, text_BL, image_BHWC, method="read")
     prompt = repeat(prompt, group)
+    limit = functools.partial(restrict, temperature=temperature or 1.0, top_p=top_p)
+    write: Any = functools.partial(model.apply, {"params": params}, method="write")
 
     def noise(key: jax.Array, at: jax.Array) -> jax.Array:
         return jax.random.gumbel(jax.random.fold_in(key, at), (grammar.VOCABULARY,))
 
     def body(carry: tuple, at: jax.Array) -> tuple:
         cache, state_B, before_B = carry
-        written: Any = model.apply(
-            {"params": params}, jnp.tile(before_B, phases)[:, None],
-            jnp.tile(state_B, phases)[:, None], at, cache, prompt, method="write",
-        )  # fmt: skip
-        logits_B1V, weights_B1M, cache = written
-        may_BV = allowed(state_B)
-        mixed_BV = together(logits_B1V.reshape(phases, B, -1), may_BV)
-        logp_BV = restrict(mixed_BV, may_BV, temperature=temperature or 1.0, top_p=top_p)
+        now = before_B[:, None], state_B[:, None], at
+        logits_B1V, weights_B1M, cache = write(*now, cache, prompt)
+        logp_BV = limit(logits_B1V[:, 0], allowed(state_B))
         # The Gumbel-max trick: the argmax of log p + noise is a draw from p.
         drawn_BV = jax.vmap(noise, (0, None))(keys_B, at) if temperature > 0 else 0.0
         token_B = jnp.argmax(logp_BV + drawn_BV, axis=-1).astype(jnp.int32)
         chosen_B = jnp.take_along_axis(logp_BV, token_B[:, None], axis=-1)[:, 0]
         state_B = next_state[state_B, token_B].astype(jnp.int32)
-        pointed_BM = jnp.exp(weights_B1M[:B, 0, : prompt.text.mask_BM.shape[1]])
+        pointed_BM = jnp.exp(weights_B1M[:, 0, : prompt.text.mask_BM.shape[1]])
         return (cache, state_B, token_B), (token_B, chosen_B, pointed_BM)
 
-    cache = model.apply({"params": params}, phases * B, grammar.LENGTH, method="empty_cache")
+    cache = model.apply({"params": params}, B, grammar.LENGTH, method="empty_cache")
     first = (cache, jnp.full(B, grammar.START, jnp.int32), jnp.zeros(B, jnp.int32))
     out: tuple[jax.Array, jax.Array, jax.Array]
     _, out = jax.lax.scan(body, first, jnp.arange(grammar.LENGTH))

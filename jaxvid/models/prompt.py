@@ -14,11 +14,11 @@ from flax.linen.initializers import normal
 
 from jaxvid.models.blocks import rms_norm
 from jaxvid.ops.attention import attention
+from jaxvid.ops.words import most_words, words
 
 Pair = tuple[jax.Array, jax.Array]  # keys and values, each (B,S,K,A)
 Dense = Callable[..., nn.Dense]  # makes linear layers
 BYTES = 257  # 256 byte values after the padding id 0
-STRIDE = 4  # bytes a place of the encoded prompt
 PICTURE = 64  # pixels of the picture that is read, height and width
 GRIDS = 4  # places of the picture along each side
 
@@ -83,11 +83,11 @@ class EncoderLayer(nn.Module):
 class PromptEncoder(nn.Module):
     """(B,L) ids and a picture -> features (B,M,width), and where there is something, bool (B,M).
 
-    The first L / 4 places are those of the text, the last I = GRIDS² those of the picture; there
-    are none of it where no example of the batch has one (an image without pixels). Two
-    strided convolutions see 13 bytes (a word, four Chinese characters), a third joins the words of
-    a phrase, attention the rest. Capitals are read as small letters: a shouted prompt is the same
-    prompt. L must be divisible by 4 and at most ``text_length``.
+    The first places are the words of the text (``ops.words``), each read byte by byte from its own
+    beginning, so that it looks the same wherever it stands; the last I = GRIDS² are those of the
+    picture, and there are none of it where no example of the batch has one (an image without
+    pixels). A convolution joins the words of a phrase, attention the rest. Capitals are read as
+    small letters: a shouted prompt is the same prompt. L is at most ``text_length``.
     """
 
     width: int
@@ -99,16 +99,15 @@ class PromptEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, text_BL: jax.Array, image_BHWC: jax.Array) -> tuple[jax.Array, jax.Array]:
-        embed = nn.Embed(BYTES, self.byte_width, embedding_init=normal(1.0), name="embed")
         capital_BL = (text_BL > ord("A")) & (text_BL <= ord("Z") + 1)  # an id is a byte plus 1
-        x = embed(text_BL + (ord("a") - ord("A")) * capital_BL)
-        x = x * (text_BL > 0)[..., None]
-        x = nn.gelu(nn.Conv(self.width, (5,), strides=2, name="conv0")(x))
-        x = x * _any_text(text_BL, STRIDE // 2)[..., None]
-        x = nn.Conv(self.width, (5,), strides=2, name="conv1")(x)
-        mask_BM = _any_text(text_BL, STRIDE)
-        # Padding is zero before every convolution: its length must not matter.
-        place_MD = self.param("place", normal(0.02), (self.text_length // STRIDE, self.width))
+        word_BMC = words(text_BL + (ord("a") - ord("A")) * capital_BL)
+        mask_BM = word_BMC[..., 0] > 0
+        embed = nn.Embed(BYTES, self.byte_width, embedding_init=normal(1.0), name="embed")
+        x = embed(word_BMC) * (word_BMC > 0)[..., None]
+        x = nn.Dense(2 * self.width, name="spell0")(x.reshape(*mask_BM.shape, -1))
+        x = nn.Dense(self.width, name="spell1")(nn.gelu(x))
+        # Padding is zero before the convolution: its length must not matter.
+        place_MD = self.param("place", normal(0.02), (most_words(self.text_length), self.width))
         x = (x + place_MD[: x.shape[1]]) * mask_BM[..., None]
         x = x + nn.Conv(self.width, (5,), name="phrase")(nn.gelu(rms_norm(x)))
         text = x.shape[1]
@@ -151,8 +150,3 @@ class Picture(nn.Module):
         x = x + self.param("place", normal(0.5), x.shape[1:])
         there_BI = jnp.broadcast_to(there_B[:, None], x.shape[:2])
         return x * there_BI[..., None], there_BI
-
-
-def _any_text(text_BL: jax.Array, stride: int) -> jax.Array:
-    """Which runs of ``stride`` bytes hold text, bool (B, L / stride)."""
-    return jnp.any((text_BL > 0).reshape(text_BL.shape[0], -1, stride), axis=-1)

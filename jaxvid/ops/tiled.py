@@ -130,8 +130,7 @@ def _each_head(
 
     def head(b: Any, h: Any, q_LA: Any, k_SA: Any, v_SA: Any) -> Head:
         mine = Limits(
-            _of_head(limits.mask, b, h),
-            *(None if x is None else _at(x, b) for x in limits[1:]),
+            _of_head(limits.mask, b, h), *(None if x is None else _at(x, b) for x in limits[1:])
         )
         q_LA = (q_LA * plan.scale).astype(q.dtype)
         return Head(q_LA, k_SA, v_SA, _of_head(bias, b, h), mine)

@@ -356,11 +356,7 @@ def _draw(
 
 
 def _judge_all(
-    game: Game,
-    params: Params,
-    videos: list[jax.Array],
-    picked: jax.Array,
-    conditions: list[Batch],
+    game: Game, params: Params, videos: list[jax.Array], picked: jax.Array, conditions: list[Batch]
 ) -> list[jax.Array]:
     """Logits of several clips an example in one call: XLA compiles one critic, not five. Their text
     is the same, and read once."""

@@ -9,7 +9,7 @@ import optax
 from jaxvid.health import keep_if_finite
 from jaxvid.losses.tokens import cross_entropy, exact, pointing
 from jaxvid.models.planner import Planner
-from jaxvid.models.prompt import STRIDE
+from jaxvid.ops.words import most_words
 from jaxvid.state import PlannerState, ema_update
 from jaxvid.typing import Batch, Metrics, Params, Reduce
 
@@ -35,7 +35,7 @@ def make_planner_step(
         out: Any = planner.apply({"params": params}, batch["text"], batch["image"], batch["tokens"])
         logits_BSV, weights_BSM = out
         said = cross_entropy(logits_BSV, batch["tokens"]).mean()
-        text = batch["text"].shape[1] // STRIDE
+        text = most_words(batch["text"].shape[1])
         pointed = pointing(weights_BSM[..., :text], batch["spans"][..., :text]).mean()
         if batch["image"].size:  # where in the picture, too
             pointed += pointing(weights_BSM[..., text:], batch["spans"][..., text:]).mean()
