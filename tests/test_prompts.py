@@ -108,6 +108,18 @@ def test_places_of_a_word(text: str, word: str, places: list[int]) -> None:
     assert batch["spans"].sum() == len(places)
 
 
+def test_what_is_cut_off_marks_nothing() -> None:
+    """A text of more bytes, and one of more words, than are read."""
+    for text in ("a star that goes up and up and is red", "a b c d e f g h i red"):
+        start = text.index("red")
+        wording = Wording(text, (Span("looks/0/color", start, start + 3),))
+        long, short = (
+            collate([(wording, OUTLINE, None)], text_length=length, tokens=grammar.SHORT)
+            for length in (64, 24)
+        )
+        assert long["spans"].sum() == 1 and not short["spans"].any()
+
+
 def test_the_place_in_the_picture_is_marked_of_whom_a_token_speaks() -> None:
     source = PromptSource("train", seed=4)
     batch = source.batch(np.arange(60), "pictured")

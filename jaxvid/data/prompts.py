@@ -90,10 +90,9 @@ def collate(examples: Sequence[Example], *, text_length: int, tokens: int) -> Ho
     blank = np.zeros((side, side, 3), np.uint8)
     text_BL = np.stack([tokenizer.encode(wording.text, text_length) for wording, *_ in examples])
     word_BL = np.cumsum(word_starts(text_BL), axis=1) - 1
-    spans = [
-        _spans(wording, outline, tokens, word_L)
-        for (wording, outline, _), word_L in zip(examples, word_BL, strict=True)
-    ]
+    word_BL = np.where((text_BL > 0) & (word_BL < most_words(text_length)), word_BL, -1)
+    pairs = zip(examples, word_BL, strict=True)
+    spans = [_spans(wording, said, tokens, word_L) for (wording, said, _), word_L in pairs]
     if side:
         shown = [_shown(None if p is None else outline, tokens) for _, outline, p in examples]
         spans = [np.concatenate(pair, axis=1) for pair in zip(spans, shown, strict=True)]
@@ -106,16 +105,16 @@ def collate(examples: Sequence[Example], *, text_length: int, tokens: int) -> Ho
 
 
 def _spans(wording: Wording, outline: Outline, tokens: int, word_L: np.ndarray) -> np.ndarray:
-    """bool (S,M) for a text whose bytes are of these words; see ``collate``."""
+    """bool (S,M) for a text whose bytes are of these words, -1 if none; see ``collate``."""
     spans: dict[str, list[Span]] = {}
     for span in wording.spans:
         spans.setdefault(span.slot, []).append(span)
-    marks = np.zeros((tokens, most_words(len(word_L))), bool)
+    marks = np.zeros((tokens, most_words(len(word_L)) + 1), bool)
     for s, (_, _, path) in enumerate(grammar.spell(outline)):
         for span in spans.get(path, ()):
             first, last = (len(wording.text[:at].encode()) for at in (span.start, span.end))
-            marks[s, word_L[first] : word_L[last - 1] + 1] = True
-    return marks
+            marks[s, word_L[first:last]] = True
+    return marks[:, :-1]  # the last one is none
 
 
 def _shown(outline: Outline | None, tokens: int) -> np.ndarray:
