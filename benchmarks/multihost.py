@@ -200,7 +200,7 @@ def _same(kind: str, root: pathlib.Path, options: Sequence[str]) -> None:
         )
 
 
-LONG = ("--train.steps=60", "--train.checkpoint-every=12", "--train.sample-every=60")
+LONG = ("--train.steps=60", "--train.checkpoint-every=40", "--train.sample-every=60")
 
 
 def interrupt(run: pathlib.Path, number: int, at: int, *, step: int) -> tuple[list[int], float]:
@@ -237,7 +237,7 @@ def _interrupt(root: pathlib.Path, at: int) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         run = root / number.name
         shutil.rmtree(run, ignore_errors=True)
-        codes, seconds = interrupt(run, number, at, step=13)
+        codes, seconds = interrupt(run, number, at, step=43)
         step = saved(run)
         train("planner", run, LONG, processes=2, devices=1)
         equal = digest(run) == digest(straight)

@@ -40,8 +40,8 @@ def test_signals_to_one_process_end_both_and_lose_nothing(
     run = tmp_path / "run"
     codes, _ = multihost.interrupt(run, signal.SIGTERM, 1, step=13)
     step = multihost.saved(run)
-    assert codes == [143, 143] and 13 <= step < 60
-    assert step % 12  # saved for the signal: the run's own checkpoints are every 12 steps
+    assert codes == [143, 143]
+    assert 13 <= step < 40  # saved for the signal: the run's own checkpoints are at 40 and 60
     codes, seconds = multihost.interrupt(run, signal.SIGKILL, 1, step=step + 12)
     assert codes[1] == -signal.SIGKILL and codes[0] not in (0, 143) and seconds < 30
     multihost.train("planner", run, multihost.LONG, processes=2, devices=1)
