@@ -151,14 +151,6 @@ def test_kernel_distance_is_unbiased_where_frechet_is_not() -> None:
     np.testing.assert_allclose(frechet[16] / frechet[64], 4, rtol=0.2)  # a constant over N
 
 
-def test_kernel_spread_is_of_subsets() -> None:
-    a, b = sets(9, samples=60, features=6)
-    mean, deviation = distances.kernel_spread(a, b, subsets=20)
-    whole = distances.kernel_distance(a, b)
-    assert 0 < deviation < whole and abs(mean - whole) < deviation
-    assert distances.kernel_spread(a, b, subsets=20) == (mean, deviation)
-
-
 def test_floor_is_the_distance_of_real_halves() -> None:
     a, b = sets(10, samples=401, features=8)
     value, deviation = distances.floor(a, distances.frechet_distance)

@@ -135,23 +135,6 @@ def kernel_distance(a_NF: Features, b_MF: Others) -> float:
     return float(sum(within) - 2 * _kernel_sum(a, b) / (len(a) * len(b)))
 
 
-def kernel_spread(
-    a_NF: Features, b_MF: Others, *, size: int = 1000, subsets: int = 100, seed: int = 0
-) -> tuple[float, float]:
-    """Mean and standard deviation of ``kernel_distance`` over random subsets of both sets.
-
-    As KID is reported. Subsets hold at most half of a set, so that they differ; the deviation is
-    that of one subset, not of the mean.
-    """
-    size = min(size, len(a_NF) // 2, len(b_MF) // 2)
-    rng = np.random.default_rng(seed)
-    found = [
-        kernel_distance(*(np.asarray(x)[rng.permutation(len(x))[:size]] for x in (a_NF, b_MF)))
-        for _ in range(subsets)
-    ]
-    return float(np.mean(found)), float(np.std(found))
-
-
 def floor(
     real_NF: Features,
     distance: Callable[[np.ndarray, np.ndarray], float],
