@@ -161,7 +161,9 @@ def test_a_batch_is_a_function_of_its_indices() -> None:
         assert np.array_equal(array, again[name][::-1])
     other = PromptSource("train", seed=2).batch([4, 9])
     assert not np.array_equal(batch["text"], other["text"])
-    assert repr(source) == "PromptSource('train', source='stories', seed=1, text_length=256)"
+    assert repr(source) == (
+        "PromptSource(split='train', source='stories', seed=1, text_length=256)"
+    )
 
 
 @pytest.mark.parametrize("kind", ["short", "long"])

@@ -1,5 +1,6 @@
 """Prompts and their outlines as batches: what the planner is trained on."""
 
+import dataclasses
 import signal
 from collections.abc import Sequence
 from typing import Literal
@@ -29,6 +30,7 @@ def leave_signals(worker: int, workers: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+@dataclasses.dataclass(frozen=True)
 class PromptSource:
     """Any prompt from its index alone, without a video.
 
@@ -36,21 +38,11 @@ class PromptSource:
     embedded scenes, whose held-out combinations stay held out.
     """
 
-    def __init__(
-        self,
-        split: Split = "train",
-        *,
-        source: Literal["stories", "scenes"] = "stories",
-        seed: int = 0,
-        text_length: int = 256,
-    ) -> None:
-        self.split, self.source, self.seed, self.text_length = split, source, seed, text_length
-
-    def __repr__(self) -> str:
-        return (
-            f"PromptSource({self.split!r}, source={self.source!r}, seed={self.seed}, "
-            f"text_length={self.text_length})"
-        )
+    split: Split = "train"
+    _: dataclasses.KW_ONLY
+    source: Literal["stories", "scenes"] = "stories"
+    seed: int = 0
+    text_length: int = 256
 
     def example(self, index: int, kind: Kind = "short") -> Example:
         """The prompt, what it says, and the picture beside it, if any."""
