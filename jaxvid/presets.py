@@ -45,8 +45,8 @@ def story_planner() -> PlannerRun:
         data=DataConfig(source="stories", text_length=256),
         planner=PlannerConfig(width=128, encoder_layers=2, decoder_layers=2),
         compute=PrecisionConfig(dtype="bfloat16"),
-        optim=OptimConfig(kind="muon", lr=1e-2, warmup=50, final=0.02),
-        train=TrainConfig(steps=2300, batch_size=64, checkpoint_every=500, log_every=50),
+        optim=OptimConfig(kind="muon", lr=8e-3, warmup=50, final=0.02),
+        train=TrainConfig(steps=7500, batch_size=32, checkpoint_every=1000, log_every=100),
     )
 
 

@@ -27,8 +27,7 @@ from jaxvid.typing import HostBatch, Params, UserError
 
 SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
 STORY = 160  # bytes of text: of shorter stories one is found in hundreds that are drawn
-KINDS: tuple[Kind, ...] = ("short", "pictured", "long", "pictured", "long")  # of batches, by turns
-LATER: tuple[Kind, ...] = ("long", "short", "long", "pictured", "long")  # once pictures are known
+KINDS: tuple[Kind, ...] = ("long", "short", "long", "pictured", "long")  # of batches, by turns
 
 
 def build_planner(run: PlannerRun) -> tuple[Planner, PlannerState]:
@@ -114,9 +113,7 @@ def train_planner(
         config=run.train,
         phases=[loop.Phase(step, run.train.steps)],
         state=state,
-        batches=functools.partial(
-            prompt_batches, run, kinds=LATER if run.base else KINDS, source=source
-        ),
+        batches=functools.partial(prompt_batches, run, source=source),
         data=repr(prompts),
     )
 
