@@ -27,7 +27,7 @@ from jaxvid.io.checkpoint import tree_digest
 from jaxvid.lint import lint
 from jaxvid.losses.tokens import exact, log_probs
 from jaxvid.models.planner import Planner, sample
-from jaxvid.models.prompt import GRIDS, PICTURE
+from jaxvid.models.prompt import GRIDS, PICTURE, Picture
 from jaxvid.ops.automaton import states
 from jaxvid.ops.words import most_words, words
 from jaxvid.optim import make_optimizer
@@ -213,6 +213,46 @@ def test_another_picture_gives_other_logits(batch, params, written):
         np.testing.assert_array_equal(changed > 1e-4, differs)
 
 
+def test_a_look_that_comes_again_is_found_by_its_words(params):
+    """Against the formula: over the slots that described a look, of what is said before."""
+    rng = np.random.default_rng(3)
+    kind, color, size, who, motion = map(grammar.SLOTS.index, (*grammar.LOOK, "who", "motion"))
+    slots = [who, kind, color, size, motion, who, kind, color, size, who]
+    looks = [0, 1, 1, 1, 1, 1, 2, 2, 2, 2]
+    place = np.zeros((1, len(slots), 4), np.int32)
+    place[0, :, 0], place[0, :, 3] = slots, looks
+    said = rng.normal(size=(1, len(slots), MODEL.width)).astype(np.float32)
+    said[0, 9] = said[0, 6]  # the last word but one look's kind, the second's
+    met = MODEL.apply({"params": params}, 1, 12, method="empty_cache")[-1]
+    asked = jnp.asarray(said), jnp.asarray(place), met, jnp.int32(0)
+    found, _ = MODEL.apply({"params": params}, *asked, method="meet")
+    word = said[0] @ np.asarray(params["mention"]["kernel"])
+    word /= np.sqrt((word**2).mean(-1, keepdims=True) + 1e-6)
+    scale = float(params["alike"]) / np.sqrt(MODEL.width)
+    for at in range(len(slots)):
+        for look, where in enumerate(((1, 2, 3), (6, 7, 8))):
+            want = scale * sum(word[at] @ word[s] for s in where if s <= at)
+            np.testing.assert_allclose(found[0, at, look], want, rtol=1e-4, atol=1e-4)
+    at_first = {**params, "alike": jnp.float32(0.3)}  # an untrained one finds it, too
+    first, _ = MODEL.apply({"params": at_first}, *asked, method="meet")
+    assert first[0, 9].argmax() == 1
+
+
+def test_a_place_of_the_picture_knows_the_colours_of_its_own_pixels(params):
+    """Beside the convolutions, which see farther."""
+    side = PICTURE // GRIDS
+    model, own = Picture(MODEL.width), params["encoder"]["picture"]
+    kernel = own["out"]["kernel"].at[: MODEL.width].set(0.0)
+    own = {**own, "out": {**own["out"], "kernel": kernel}}
+    image = np.full((1, PICTURE, PICTURE, 3), 90, np.uint8)
+    painted = image.copy()
+    painted[0, side : 2 * side, 2 * side : 3 * side] = (200, 30, 60)
+    look = functools.partial(model.apply, {"params": own})
+    plain, other = (np.asarray(look(jnp.asarray(x))[0][0]) for x in (image, painted))
+    changed = np.abs(plain - other).max(-1) > 1e-3
+    np.testing.assert_array_equal(np.flatnonzero(changed), [GRIDS + 2])
+
+
 def test_random_weights_write_valid_outlines_only():
     """2,000 outlines of an untrained planner at temperature 2; the first of them are staged too."""
     text = jnp.asarray(PromptSource("test").batch(range(500))["text"][:, :32])
@@ -293,9 +333,13 @@ def test_gradients_are_finite_and_examples_do_not_see_each_other(batch):
         return jax.tree.map(lambda old, new: np.asarray(old - new), small, after.params), metrics
 
     whole, metrics = grads(batch)
+    later = whole.pop("alike"), whole["mention"].pop("kernel")  # in one take no look comes again
     assert all(np.isfinite(g).all() and g.any() for g in jax.tree.leaves(whole))
+    assert not any(g.any() for g in later)
     halves = [grads({k: jnp.tile(v[at], (2, *(1,) * (v.ndim - 1))) for k, v in batch.items()})
               for at in (slice(8), slice(8, 16))]  # fmt: skip
+    for half, _ in halves:
+        del half["alike"], half["mention"]["kernel"]
     means = jax.tree.map(lambda a, b: (a + b) / 2, halves[0][0], halves[1][0])
     for a, b in zip(*map(jax.tree.leaves, (whole, means)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)

@@ -5,7 +5,8 @@ may stand beside them, and relates both by self-attention; the decoder writes to
 ``jaxvid.grammar`` one by one, each attending to those before it and to the prompt (Vaswani et al.,
 2017). Half-way it points at the word of the prompt that says so, and at the place of the picture
 that shows it (Vinyals et al., 2015), and reads on from there: what one word says is bound
-together, and which look "the other one" is can be asked of what was pointed at.
+together, and which look "the other one" is can be asked of what was pointed at. A look that comes
+again is found by how much its words are like those that described it (Vinyals et al., 2016).
 ``sample`` decodes inside one ``lax.scan`` with a key-value cache and the grammar's mask in the
 graph, so that only valid outlines can come out.
 
@@ -28,6 +29,7 @@ from jaxvid.ops.attention import extend
 from jaxvid.ops.automaton import allowed, restrict, states
 from jaxvid.ops.products import low_dot_general
 from jaxvid.ops.words import most_words
+from jaxvid.outline import MAX_LOOKS
 from jaxvid.typing import Params
 
 
@@ -112,6 +114,8 @@ class Planner(nn.Module):
         self.number = nn.Dense(self.width, use_bias=False)
         self.logits = nn.Dense(grammar.VOCABULARY)
         self.number_logits = nn.Dense(NUMBER_VF.shape[1], use_bias=False)
+        self.mention = nn.Dense(self.width, use_bias=False)
+        self.alike = self.param("alike", nn.initializers.constant(0.3), ())
         for name in ("text", "picture"):
             for part in ("pointer", "pointed", "said"):
                 setattr(self, f"{name}_{part}", nn.Dense(self.width, use_bias=False))
@@ -146,9 +150,10 @@ class Planner(nn.Module):
         )
 
     def empty_cache(self, batch: int, length: int) -> tuple[Pair, ...]:
-        """Room for keys and values of ``length`` tokens, for every decoder layer."""
+        """Room for ``length`` tokens: keys and values of each layer, and what ``meet`` compares."""
         empty = jnp.zeros((batch, length, self.heads, self.width // self.heads))
-        return tuple((empty, empty) for _ in self.layers)
+        words, looks = (jnp.zeros((batch, length, 1, n)) for n in (self.width, len(WHO_NV)))
+        return (*((empty, empty) for _ in self.layers), (words, looks))
 
     def write(
         self,
@@ -169,7 +174,7 @@ class Planner(nn.Module):
             x = x + places(place_BL4[..., n])
         after: list[Pair] = []
         weights = []
-        for layer, old, pair in zip(self.layers, cache, prompt.pairs, strict=True):
+        for layer, old, pair in zip(self.layers, cache[:-1], prompt.pairs, strict=True):
             x, new = layer(x, at, old, pair, prompt.mask_BM[:, None, None, :])
             after.append(new)
             if len(after) == max(len(self.layers) - 1, 1):  # a layer is left, if there is another
@@ -177,10 +182,28 @@ class Planner(nn.Module):
                 text_BLM, said_BLD = point(self.text_pointer(h), prompt.text)
                 picture_BLI, seen_BLD = point(self.picture_pointer(h), prompt.picture)
                 weights = [text_BLM, picture_BLI]
+                again_BLN, met = self.meet(said_BLD, place_BL4, cache[-1], at)
                 x = x + said_BLD + seen_BLD
         h = rms_norm(x)
         logits = self.logits(h) + self.number_logits(h) @ jnp.asarray(NUMBER_VF).T
-        return logits.astype(jnp.float32), jnp.concatenate(weights, -1), tuple(after)
+        logits = logits + again_BLN @ jnp.asarray(WHO_NV)
+        return logits.astype(jnp.float32), jnp.concatenate(weights, -1), (*after, met)
+
+    def meet(
+        self, said_BLD: jax.Array, place_BL4: jax.Array, met: Pair, at: jax.Array
+    ) -> tuple[jax.Array, Pair]:
+        """How like what is pointed at is what described each look (B,L,N); ``met`` with this added.
+
+        a Σ_s m(said)·m(said_s) / √D over the slots s of the look so far, m one normalised
+        projection for both: a word that is said again is alike before anything is learnt.
+        """
+        word_BLD = rms_norm(self.mention(said_BLD))
+        describes_BL = jnp.isin(place_BL4[..., 0], jnp.asarray(LOOK))
+        look_BLN = jax.nn.one_hot(place_BL4[..., 3] - 1, len(WHO_NV)) * describes_BL[..., None]
+        met = extend(met, word_BLD[:, :, None], look_BLN[:, :, None], at)
+        alike_BLS = self.alike * self.width**-0.5 * word_BLD @ met[0][:, :, 0].swapaxes(1, 2)
+        L, S = alike_BLS.shape[1:]
+        return alike_BLS * (jnp.arange(S) <= at + jnp.arange(L)[:, None]) @ met[1][:, :, 0], met
 
 
 def point(query_BLD: jax.Array, places: Places) -> tuple[jax.Array, jax.Array]:
@@ -205,6 +228,8 @@ def _number_features() -> np.ndarray:
 
 
 NUMBER_VF = _number_features()
+LOOK = np.array([grammar.SLOTS.index(slot) for slot in grammar.LOOK])
+WHO_NV = np.array([[t == f"who:{n}" for t in grammar.TOKENS] for n in range(MAX_LOOKS)], np.float32)
 
 
 def repeat(prompt: Prompt, times: int) -> Prompt:
