@@ -41,7 +41,9 @@ def _backward(
     factors: tuple[jax.Array, jax.Array], grad_MN: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     (x_MK, w_KN), grad_MN = factors, grad_MN.astype(LOW)
-    x_KM = jax.lax.optimization_barrier(x_MK.T)  # CPUs: a sum over rows is slower than this copy
+    x_KM = x_MK.T
+    if jax.default_backend() == "cpu":  # where a sum over rows is slower than this copy
+        x_KM = jax.lax.optimization_barrier(x_KM)
     return _dot(grad_MN, w_KN, (1, 1)), _dot(x_KM, grad_MN, (1, 0))
 
 
