@@ -123,6 +123,6 @@ def test_weights_of_others_are_refused(tmp_path: pathlib.Path) -> None:
 def test_other_shapes_are_named(change, says) -> None:
     params = tree()
     change(params)
-    with pytest.raises(UserError, match=f"^file: {says}; export the run again") as caught:
+    with pytest.raises(UserError, match=f"^file: {says}; train it anew") as caught:
         check_weights("file", params, tree())
     assert "\n" not in str(caught.value)

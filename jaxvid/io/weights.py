@@ -71,7 +71,7 @@ def check_weights(path: str | pathlib.Path, params: Params, like: Params) -> Non
         if shapes[0] != shapes[1]:
             raise UserError(
                 f"{path}: {name} has shape {shapes[0]}, this jaxvid's network {shapes[1]}; "
-                "export the run again with the jaxvid that trained it"
+                "train it anew, or use the jaxvid that trained it"
             )
 
 
