@@ -4,9 +4,8 @@ The encoder makes features of words out of their UTF-8 bytes, patch features out
 may stand beside them, and relates both by self-attention; the decoder writes tokens of
 ``jaxvid.grammar`` one by one, each attending to those before it and to the prompt (Vaswani et al.,
 2017). Half-way it points at the word of the prompt that says so, and at the place of the picture
-that shows it (Vinyals et al., 2015), and reads on from there: what one word says is bound
-together, and which look "the other one" is can be asked of what was pointed at. A look that comes
-again is found by how much its words are like those that described it (Vinyals et al., 2016).
+that shows it (Vinyals et al., 2015), and reads on from there. A look that comes again is found by
+how much its words are like those that described it (Vinyals et al., 2016).
 ``sample`` decodes inside one ``lax.scan`` with a key-value cache and the grammar's mask in the
 graph, so that only valid outlines can come out.
 

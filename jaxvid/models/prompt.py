@@ -62,8 +62,7 @@ class FeedForward(nn.Module):
 class EncoderLayer(nn.Module):
     """Self-attention half of whose heads look back and half ahead, then a feed-forward.
 
-    What is said first and what is behind what are then one step away, without distances to learn.
-    ``way`` (K,M,M) says which head may look where.
+    What is behind what is then one step away. ``way`` (K,M,M) says which head may look where.
     """
 
     width: int
