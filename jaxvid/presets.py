@@ -36,10 +36,9 @@ def quickstart_planner() -> PlannerRun:
 
 
 def story_planner() -> PlannerRun:
-    """Stories of up to three shots as people write them, in 11 minutes on two idle CPU cores.
+    """Stories of up to three shots as people write them, in 20 minutes on two idle CPU cores.
 
-    82 % of held-out English and 85 % of Chinese prompts read exactly (2026-11-29, one seed, with
-    AVX-512). What comes with jaxvid is ``long_story_planner``'s.
+    93 % of held-out English and 94 % of Chinese prompts read exactly (2026-11-29, one seed).
     """
     return PlannerRun(
         data=DataConfig(source="stories", text_length=256),
@@ -56,8 +55,8 @@ MUON = OptimConfig(kind="muon", lr=1e-2, b1=0.5, warmup=20, final=0.05)
 def long_story_planner() -> PlannerRun:
     """The planner that comes with jaxvid: the same, longer, by a wider network; for one GPU.
 
-    5.5 minutes on an H100 beside 16 cores (twelve processes make 5,000 to 9,000 prompts a second).
-    It then went on by ``base``: see the card in ``jaxvid/weights``, which has the figures.
+    5.5 minutes on an H100 beside 16 cores (2026-11-27, when two of five batches were long and two
+    pictured). It then went on by ``base``: see the card in ``jaxvid/weights``.
     """
     run = story_planner()
     return dataclasses.replace(
@@ -65,6 +64,7 @@ def long_story_planner() -> PlannerRun:
         data=dataclasses.replace(run.data, workers=12),
         planner=PlannerConfig(width=176, encoder_layers=3, decoder_layers=2),
         compute=PrecisionConfig(),
+        optim=dataclasses.replace(run.optim, lr=1e-2),
         train=TrainConfig(steps=10_000, batch_size=128, checkpoint_every=1000, log_every=100),
     )
 
