@@ -55,7 +55,7 @@ MUON = OptimConfig(kind="muon", lr=1e-2, b1=0.5, warmup=20, final=0.05)
 def long_story_planner() -> PlannerRun:
     """The planner that comes with jaxvid: the same, longer, by a wider network; for one GPU.
 
-    5.5 minutes on an H100 beside 16 cores (2026-11-27, when two of five batches were long and two
+    5.5 minutes on an H100 beside 16 cores (2026-11-26, when two of five batches were long and two
     pictured). It then went on by ``base``: see the card in ``jaxvid/weights``.
     """
     run = story_planner()
