@@ -88,7 +88,8 @@ def planner_step(run: PlannerRun, planner: Planner) -> CompiledStep:
     mesh = make_mesh(None, run.mesh)
     check_batch_size(run.train.batch_size, mesh)
     low = planner.clone(low=run.compute.dtype == "bfloat16")
-    make_step = functools.partial(make_planner_step, low, tx)
+    packed = run.data.source == "stories" and mesh.size == 1  # over several, rows would be gathered
+    make_step = functools.partial(make_planner_step, low, tx, packed=packed)
     return compile_step(make_step, mesh, backend=run.train.backend)
 
 

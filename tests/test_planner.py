@@ -34,7 +34,7 @@ from jaxvid.optim import make_optimizer
 from jaxvid.parallel import compile_step, make_mesh, place_batch, replicate
 from jaxvid.staging import stage
 from jaxvid.state import init_planner
-from jaxvid.steps.planner import make_planner_step
+from jaxvid.steps.planner import STORIES, fitting, make_planner_step, usual_counts
 from jaxvid.typing import UserError
 
 B, S, L = 16, grammar.SHORT, 160
@@ -347,6 +347,48 @@ def test_gradients_are_finite_and_examples_do_not_see_each_other(batch):
     assert float(metrics["loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
+def step_of(params: dict, batch: dict, *, packed: bool) -> tuple[dict, dict]:
+    """A step of plain descent: what was taken from each parameter, and the metrics."""
+    tx = optax.sgd(1.0)
+    step = jax.jit(make_planner_step(SMALL, tx, packed=packed))
+    after, metrics = step(init_planner(params, tx), batch, jax.random.key(0))
+    return jax.tree.map(lambda a, b: np.asarray(a - b), params, after.params), metrics
+
+
+def assert_same(one: tuple[dict, dict], other: tuple[dict, dict]) -> None:
+    for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", ("pictured", "long"))
+def test_a_step_without_padding_is_the_same_step(kind):
+    host = SOURCE.batch(range(8), kind)
+    batch = {name: jnp.asarray(value) for name, value in host.items()}
+    words_, tokens = usual_counts(batch)
+    assert words_ < 8 * most_words(batch["text"].shape[1]) and tokens <= batch["tokens"].size
+    assert float(fitting(batch, (words_, tokens))[0]) == 1
+    small = weights(SMALL)
+    assert_same(*(step_of(small, batch, packed=packed) for packed in (False, True)))
+
+
+def test_what_does_not_fit_into_the_rows_is_not_learnt_from(monkeypatch):
+    """Not the longest, but what comes last, so that no prompt is rarer than another."""
+    batch = {name: jnp.asarray(value) for name, value in SOURCE.batch(range(8), "long").items()}
+    many = np.asarray((words(batch["text"])[..., 0] > 0).sum(1))
+    usual = (many[:6].sum() / 8, 0.0), (float(S), 0.0)
+    monkeypatch.setitem(STORIES, (grammar.LENGTH, False), usual)
+    small = weights(SMALL)
+    packed = step_of(small, batch, packed=True)
+    tokens = np.asarray((batch["tokens"] > 0).sum(1)).cumsum()
+    kept = min(6, int((tokens <= 8 * S).sum()))
+    assert 2 <= kept < 6  # it is the tokens that do not fit
+    monkeypatch.setitem(STORIES, (grammar.LENGTH, False), (usual[0], (99.0, 0.0)))
+    packed_6 = step_of(small, batch, packed=True)
+    for found, n in ((packed, kept), (packed_6, 6)):
+        first = {name: value[:n] for name, value in batch.items()}
+        assert_same(found, step_of(small, first, packed=False))
+
+
 def test_devices_agree():
     """One device, eight under jit and eight under pmap: state after three steps, to 1e-5."""
     host = SOURCE.batch(range(B))
@@ -431,6 +473,10 @@ def test_the_step_computes_in_what_the_run_says(dtype, low, monkeypatch):
     run = dataclasses.replace(PlannerRun(), compute=PrecisionConfig(dtype=dtype))
     training_planner.planner_step(run, training_planner.make_planner(run))
     assert made[0].args[0].low is low
+    assert made[0].keywords == {"packed": False}  # captions of scenes are not stories
+    stories = dataclasses.replace(run, data=DataConfig(source="stories", text_length=256))
+    training_planner.planner_step(stories, training_planner.make_planner(stories))
+    assert made[1].keywords == {"packed": jax.device_count() == 1}
 
 
 def test_a_training_begins_with_given_weights() -> None:

@@ -27,6 +27,7 @@ from jaxvid.models.prompt import Dense, FeedForward, Heads, Pair, PromptEncoder
 from jaxvid.ops.attention import extend
 from jaxvid.ops.automaton import allowed, restrict, states
 from jaxvid.ops.products import low_dot_general
+from jaxvid.ops.rows import Rows, pack, real, unpack
 from jaxvid.ops.words import most_words
 from jaxvid.outline import MAX_LOOKS
 from jaxvid.typing import Params
@@ -71,14 +72,20 @@ class DecoderLayer(nn.Module):
         self.feed = FeedForward(self.dense)
 
     def __call__(
-        self, x_BLD: jax.Array, at: jax.Array, cache: Pair, prompt: Pair, mask: jax.Array
+        self,
+        x: jax.Array,
+        rows: Rows | None,
+        at: jax.Array,
+        cache: Pair,
+        prompt: Pair,
+        mask: jax.Array,
     ) -> tuple[jax.Array, Pair]:
         """L tokens from position ``at`` on: all at once in training, one at a time in decoding."""
-        h = rms_norm(x_BLD)
-        cache = extend(cache, *self.own.memory(h), at)
-        x_BLD = x_BLD + self.own(h, cache, causal=True, offset=at)
-        x_BLD = x_BLD + self.cross(rms_norm(x_BLD), prompt, mask=mask)
-        return x_BLD + self.feed(x_BLD), cache
+        h = rms_norm(x)
+        cache = extend(cache, *self.own.memory(h, rows), at)
+        x = x + self.own(h, cache, rows, causal=True, offset=at)
+        x = x + self.cross(rms_norm(x), prompt, rows, mask=mask)
+        return x + self.feed(x), cache
 
 
 class Planner(nn.Module):
@@ -120,24 +127,33 @@ class Planner(nn.Module):
                 setattr(self, f"{name}_{part}", nn.Dense(self.width, use_bias=False))
 
     def __call__(
-        self, text_BL: jax.Array, image_BHWC: jax.Array, tokens_BS: jax.Array
+        self,
+        text_BL: jax.Array,
+        image_BHWC: jax.Array,
+        tokens_BS: jax.Array,
+        counts: tuple[int, int] | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Teacher forcing: of each token, given those before it, the logits (B,S,V) and where it
         points, log weights (B,S,M) over the places of the text, then (B,S,I) over those of the
-        picture, in one array; S at most LENGTH."""
+        picture, in one array; S at most LENGTH. ``counts``: no more words and tokens than these are
+        computed in the whole batch, which then must not have more."""
+        words, tokens = counts or (None, None)
         before_BS = jnp.pad(tokens_BS, ((0, 0), (1, 0)))[:, :-1]  # padding stands for the start
-        prompt = self.read(text_BL, image_BHWC)
+        prompt = self.read(text_BL, image_BHWC, words)
         cache = self.empty_cache(*tokens_BS.shape)
-        logits, weights, _ = self.write(before_BS, states(tokens_BS), jnp.int32(0), cache, prompt)
+        rows = real(tokens_BS != grammar.PAD, tokens) if tokens else None
+        state_BS = states(tokens_BS)
+        logits, weights, _ = self.write(before_BS, state_BS, jnp.int32(0), cache, prompt, rows)
         return logits, weights
 
-    def read(self, text_BL: jax.Array, image_BHWC: jax.Array) -> Prompt:
+    def read(self, text_BL: jax.Array, image_BHWC: jax.Array, count: int | None = None) -> Prompt:
         """Encodes the prompt and projects it for every decoder layer, once.
 
         ``image`` uint8 (B,PICTURE,PICTURE,3), zero where there is none; (B,0,0,3) if nowhere.
         """
-        x_BMD, mask_BM = self.encoder(text_BL, image_BHWC)
-        pairs = tuple(layer.cross.memory(x_BMD) for layer in self.layers)
+        x, rows, mask_BM = self.encoder(text_BL, image_BHWC, count)
+        pairs = tuple(layer.cross.memory(x, rows) for layer in self.layers)
+        x_BMD = unpack(x, rows)
         text = most_words(text_BL.shape[1])
         said = x_BMD[:, :text], mask_BM[:, :text]
         seen = x_BMD[:, text:], mask_BM[:, text:]
@@ -161,42 +177,52 @@ class Planner(nn.Module):
         at: jax.Array,
         cache: tuple[Pair, ...],
         prompt: Prompt,
+        rows: Rows | None = None,
     ) -> tuple[jax.Array, jax.Array, tuple[Pair, ...]]:
         """Logits (B,L,V) and log weights (B,L,M+I) at positions ``at``, ``at + 1``...
 
         ``before`` are the previous tokens, ``states`` those of the automaton. The cache must hold
-        the positions before ``at``, and comes back with these added.
+        the positions before ``at``, and comes back with these added. ``rows``: the tokens that are
+        real, if only those are to be computed.
         """
-        x = self.embed(before_BL) + self.number(jnp.asarray(NUMBER_VF)[before_BL])
-        place_BL4 = jnp.asarray(grammar.tables().place)[states_BL]
+        before, place_BL4 = pack(before_BL, rows), jnp.asarray(grammar.tables().place)[states_BL]
+        place = pack(place_BL4, rows)
+        x = self.embed(before) + self.number(jnp.asarray(NUMBER_VF)[before])
         for n, places in enumerate(self.places):
-            x = x + places(place_BL4[..., n])
+            x = x + places(place[..., n])
         after: list[Pair] = []
         weights = []
         for layer, old, pair in zip(self.layers, cache[:-1], prompt.pairs, strict=True):
-            x, new = layer(x, at, old, pair, prompt.mask_BM[:, None, None, :])
+            x, new = layer(x, rows, at, old, pair, prompt.mask_BM[:, None, None, :])
             after.append(new)
             if len(after) == max(len(self.layers) - 1, 1):  # a layer is left, if there is another
                 h = rms_norm(x)
-                text_BLM, said_BLD = point(self.text_pointer(h), prompt.text)
-                picture_BLI, seen_BLD = point(self.picture_pointer(h), prompt.picture)
+                text_BLM, said_BLD = point(unpack(self.text_pointer(h), rows), prompt.text)
+                query_BLD = unpack(self.picture_pointer(h), rows)
+                picture_BLI, seen_BLD = point(query_BLD, prompt.picture)
                 weights = [text_BLM, picture_BLI]
-                again_BLN, met = self.meet(said_BLD, place_BL4, cache[-1], at)
-                x = x + said_BLD + seen_BLD
+                said = pack(said_BLD, rows)
+                again_BLN, met = self.meet(said, place_BL4, cache[-1], at, rows)
+                x = x + said + pack(seen_BLD, rows)
         h = rms_norm(x)
         logits = self.logits(h) + self.number_logits(h) @ jnp.asarray(NUMBER_VF).T
-        logits = logits + again_BLN @ jnp.asarray(WHO_NV)
+        logits = unpack(logits, rows) + again_BLN @ jnp.asarray(WHO_NV)
         return logits.astype(jnp.float32), jnp.concatenate(weights, -1), (*after, met)
 
     def meet(
-        self, said_BLD: jax.Array, place_BL4: jax.Array, met: Pair, at: jax.Array
+        self,
+        said: jax.Array,
+        place_BL4: jax.Array,
+        met: Pair,
+        at: jax.Array,
+        rows: Rows | None = None,
     ) -> tuple[jax.Array, Pair]:
         """How like what is pointed at is what described each look (B,L,N); ``met`` with this added.
 
         a Σ_s m(said)·m(said_s) / √D over the slots s of the look so far, m one normalised
         projection for both: a word that is said again is alike before anything is learnt.
         """
-        word_BLD = rms_norm(self.mention(said_BLD))
+        word_BLD = rms_norm(unpack(self.mention(said), rows))
         describes_BL = jnp.isin(place_BL4[..., 0], jnp.asarray(LOOK))
         look_BLN = jax.nn.one_hot(place_BL4[..., 3] - 1, len(WHO_NV)) * describes_BL[..., None]
         met = extend(met, word_BLD[:, :, None], look_BLN[:, :, None], at)

@@ -14,6 +14,7 @@ from flax.linen.initializers import normal
 
 from jaxvid.models.blocks import rms_norm
 from jaxvid.ops.attention import attention
+from jaxvid.ops.rows import Rows, pack, real, unpack
 from jaxvid.ops.words import most_words, words
 
 Pair = tuple[jax.Array, jax.Array]  # keys and values, each (B,S,K,A)
@@ -36,16 +37,21 @@ class Heads(nn.Module):
         self.out = self.dense(self.width)
         self.gain = self.param("gain", nn.initializers.constant(2.0), (self.heads, 1))
 
-    def memory(self, x_BSD: jax.Array) -> Pair:
-        """Keys and values of what is attended to."""
-        pair = self.pair(x_BSD).reshape(*x_BSD.shape[:-1], 2, self.heads, -1)
+    def memory(self, x: jax.Array, rows: Rows | None = None) -> Pair:
+        """Keys and values of what is attended to: x (B,S,D), or the rows of that."""
+        pair = unpack(self.pair(x), rows)
+        pair = pair.reshape(*pair.shape[:-1], 2, self.heads, -1)
         return rms_norm(pair[..., 0, :, :]), pair[..., 1, :, :]
 
-    def __call__(self, x_BLD: jax.Array, memory: Pair, **limits: Any) -> jax.Array:
-        """``limits``: which keys each query reads, as ``ops.attention`` takes them."""
-        query_BLKA = self.query(x_BLD).reshape(*x_BLD.shape[:-1], self.heads, -1)
+    def __call__(
+        self, x: jax.Array, memory: Pair, rows: Rows | None = None, **limits: Any
+    ) -> jax.Array:
+        """What x (B,L,D), or its rows, reads, as x is. ``limits``: which keys each query reads, as
+        ``ops.attention`` takes them."""
+        query_BLD = unpack(self.query(x), rows)
+        query_BLKA = query_BLD.reshape(*query_BLD.shape[:-1], self.heads, -1)
         read = attention(rms_norm(query_BLKA) * self.gain, *memory, **limits)
-        return self.out(read.reshape(x_BLD.shape))
+        return self.out(pack(read.reshape(query_BLD.shape), rows))
 
 
 class FeedForward(nn.Module):
@@ -54,9 +60,9 @@ class FeedForward(nn.Module):
     dense: Dense = nn.Dense
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array) -> jax.Array:
-        D = x_BLD.shape[-1]
-        return self.dense(D, name="down")(nn.gelu(self.dense(4 * D, name="up")(rms_norm(x_BLD))))
+    def __call__(self, x: jax.Array) -> jax.Array:
+        D = x.shape[-1]
+        return self.dense(D, name="down")(nn.gelu(self.dense(4 * D, name="up")(rms_norm(x))))
 
 
 class EncoderLayer(nn.Module):
@@ -70,15 +76,21 @@ class EncoderLayer(nn.Module):
     dense: Dense = nn.Dense
 
     @nn.compact
-    def __call__(self, x_BMD: jax.Array, mask_BM: jax.Array, way_KMM: jax.Array) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, rows: Rows | None, mask_BM: jax.Array, way_KMM: jax.Array
+    ) -> jax.Array:
         attend = Heads(self.width, self.heads, self.dense, name="attend")
-        h = rms_norm(x_BMD)
-        x_BMD = x_BMD + attend(h, attend.memory(h), mask=mask_BM[:, None, None, :] & way_KMM)
-        return x_BMD + FeedForward(self.dense, name="feed")(x_BMD)
+        h = rms_norm(x)
+        mask_BKMM = mask_BM[:, None, None, :] & way_KMM
+        x = x + attend(h, attend.memory(h, rows), rows, mask=mask_BKMM)
+        return x + FeedForward(self.dense, name="feed")(x)
 
 
 class PromptEncoder(nn.Module):
     """(B,L) ids and a picture -> features (B,M,width), and where there is something, bool (B,M).
+
+    With a ``count`` the features are those of real places alone, and their ``ops.rows`` come too:
+    so many of the text, which must be enough, and all of the picture.
 
     The first places are the words of the text (``ops.words``), each read byte by byte from its own
     beginning, so that it looks the same wherever it stands; the last I = GRIDS² are those of the
@@ -95,27 +107,36 @@ class PromptEncoder(nn.Module):
     dense: Dense = nn.Dense
 
     @nn.compact
-    def __call__(self, text_BL: jax.Array, image_BHWC: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, text_BL: jax.Array, image_BHWC: jax.Array, count: int | None = None
+    ) -> tuple[jax.Array, Rows | None, jax.Array]:
         capital_BL = (text_BL > ord("A")) & (text_BL <= ord("Z") + 1)  # an id is a byte plus 1
         word_BMC = words(text_BL + (ord("a") - ord("A")) * capital_BL)
         mask_BM = word_BMC[..., 0] > 0
+        rows = real(mask_BM, count) if count else None
+        byte = pack(word_BMC, rows)
         embed = nn.Embed(BYTES, self.byte_width, embedding_init=normal(1.0), name="embed")
-        x = embed(word_BMC) * (word_BMC > 0)[..., None]
-        x = nn.Dense(2 * self.width, name="spell0")(x.reshape(*mask_BM.shape, -1))
+        x = embed(byte) * (byte > 0)[..., None]
+        x = nn.Dense(2 * self.width, name="spell0")(x.reshape(*byte.shape[:-1], -1))
         x = nn.Dense(self.width, name="spell1")(nn.gelu(x))
         # Padding is zero before the convolution: its length must not matter.
         place_MD = self.param("place", normal(0.02), (most_words(self.text_length), self.width))
-        x = (x + place_MD[: x.shape[1]]) * mask_BM[..., None]
-        x = x + nn.Conv(self.width, (5,), name="phrase")(nn.gelu(rms_norm(x)))
-        text = x.shape[1]
+        place_BMD = jnp.broadcast_to(place_MD[: mask_BM.shape[1]], (*mask_BM.shape, self.width))
+        x = (x + pack(place_BMD, rows)) * pack(mask_BM[..., None], rows)
+        phrase = nn.Conv(self.width, (5,), name="phrase")
+        x = x + pack(phrase(unpack(nn.gelu(rms_norm(x)), rows)), rows)
+        text = mask_BM.shape[1]
         if image_BHWC.size:
             seen_BID, there_BI = Picture(self.width, name="picture")(image_BHWC)
-            x, mask_BM = jnp.concatenate([x, seen_BID], 1), jnp.concatenate([mask_BM, there_BI], 1)
-        way_KMM = self._ways(text, x.shape[1])
+            x = jnp.concatenate([unpack(x, rows), seen_BID], 1)
+            mask_BM = jnp.concatenate([mask_BM, there_BI], 1)
+            rows = real(mask_BM, count + there_BI.size) if count else None
+            x = pack(x, rows)
+        way_KMM = self._ways(text, mask_BM.shape[1])
         for i in range(self.layers):
             layer = EncoderLayer(self.width, self.heads, self.dense, name=f"layer{i}")
-            x = layer(x, mask_BM, way_KMM)
-        return rms_norm(x), mask_BM
+            x = layer(x, rows, mask_BM, way_KMM)
+        return rms_norm(x), rows, mask_BM
 
     def _ways(self, text: int, places: int) -> jax.Array:
         """Which head may look where: half back, half ahead in the text, all at the picture."""

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
+from jaxvid import grammar
 from jaxvid.health import keep_if_finite
 from jaxvid.losses.tokens import cross_entropy, exact, pointing
 from jaxvid.models.planner import Planner
-from jaxvid.ops.words import most_words
+from jaxvid.ops.words import most_words, word_starts
 from jaxvid.state import PlannerState, ema_update
 from jaxvid.typing import Batch, Metrics, Params, Reduce
 
@@ -20,27 +22,34 @@ def make_planner_step(
     *,
     pointing_weight: float = 0.3,
     ema: float = 0.995,
+    packed: bool = False,
     reduce: Reduce = lambda tree: tree,
 ) -> Callable[[PlannerState, Batch, jax.Array], tuple[PlannerState, Metrics]]:
     """``step(state, batch, key)`` on ``text``, ``image``, ``tokens`` and ``spans`` of a batch.
 
     It draws nothing. ``pointing_weight`` is that of pointing at the words that state a slot or name
     a look, and at the part of the picture that shows it. ``ema`` is the decay of the moving
-    average. Metrics: ``loss``, its parts ``tokens`` and ``pointing``, and ``exact``, the share of
-    prompts all of whose tokens are the likeliest, under teacher forcing. A step that is not finite
+    average. ``packed``: padding is not computed (``ops.rows``), but a batch of stories is cut short
+    where it has more words or tokens than ``usual_counts``. Metrics: ``loss``, its parts ``tokens``
+    and ``pointing``, and ``exact``, the share of prompts all of whose tokens are the likeliest,
+    under teacher forcing. A step that is not finite
     leaves the state as it was.
     """
 
     def losses(params: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
-        out: Any = planner.apply({"params": params}, batch["text"], batch["image"], batch["tokens"])
+        counts = usual_counts(batch) if packed else None
+        share, batch = fitting(batch, counts) if counts else (1.0, batch)
+        inputs = batch["text"], batch["image"], batch["tokens"], counts
+        out: Any = planner.apply({"params": params}, *inputs)
         logits_BSV, weights_BSM = out
-        said = cross_entropy(logits_BSV, batch["tokens"]).mean()
+        said = cross_entropy(logits_BSV, batch["tokens"]).mean() / share
         text = most_words(batch["text"].shape[1])
         pointed = pointing(weights_BSM[..., :text], batch["spans"][..., :text]).mean()
         if batch["image"].size:  # where in the picture, too
             pointed += pointing(weights_BSM[..., text:], batch["spans"][..., text:]).mean()
+        pointed /= share
         loss = said + pointing_weight * pointed
-        right = exact(logits_BSV, batch["tokens"]).mean()
+        right = exact(logits_BSV, batch["tokens"]).mean() / share
         return loss, {"loss": loss, "tokens": said, "pointing": pointed, "exact": right}
 
     def step(state: PlannerState, batch: Batch, key: jax.Array) -> tuple[PlannerState, Metrics]:
@@ -55,3 +64,37 @@ def make_planner_step(
         return keep_if_finite(state, new, {**metrics, "gradient": norm})
 
     return step
+
+
+# Mean and standard deviation of a story's words and tokens, by the tokens of its batch and whether
+# pictures stand beside it (400 training prompts of each kind).
+STORIES = {
+    (grammar.SHORT, False): ((24.3, 10.5), (18.1, 5.5)),
+    (grammar.SHORT, True): ((16.3, 9.5), (18.1, 5.5)),
+    (grammar.LENGTH, False): ((52.2, 18.5), (40.7, 10.0)),
+}
+
+
+def usual_counts(batch: Batch) -> tuple[int, int]:
+    """Words and tokens that a batch of stories seldom exceeds: three standard deviations above the
+    mean, and all of a batch that has less room."""
+    B, S = batch["tokens"].shape
+    room = B * most_words(batch["text"].shape[1]), B * S
+    story = STORIES[S, batch["image"].size > 0]
+    usual = [mean * B + 3 * deviation * B**0.5 for mean, deviation in story]
+    return min(room[0], round(usual[0])), min(room[1], round(usual[1]))
+
+
+def fitting(batch: Batch, counts: tuple[int, int]) -> tuple[jax.Array, Batch]:
+    """The share of the examples that fit into so many words and tokens, and the batch without the
+    others, which come last and are all padding."""
+    words_B = word_starts(batch["text"]).sum(-1)
+    tokens_B = (batch["tokens"] != grammar.PAD).sum(-1)
+    words_B = jnp.minimum(words_B, most_words(batch["text"].shape[1]))
+    fits_B = (jnp.cumsum(words_B) <= counts[0]) & (jnp.cumsum(tokens_B) <= counts[1])
+    kept = {key: _only(batch[key], fits_B) for key in ("text", "tokens", "spans", "image")}
+    return fits_B.mean(), {**batch, **kept}
+
+
+def _only(x: jax.Array, keep_B: jax.Array) -> jax.Array:
+    return x * keep_B.reshape(-1, *[1] * (x.ndim - 1)).astype(x.dtype)
