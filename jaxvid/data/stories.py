@@ -29,6 +29,7 @@ WORDERS = {"en": english, "zh": chinese}
 
 _HELDOUT = 10  # one combination in so many is held out
 _TRIES = 8  # wordings, until one is short enough
+_FAR = 1.2  # times the length: of a longer wording the outline is given up
 
 
 @functools.cache
@@ -67,8 +68,9 @@ def story(
 ) -> Story:
     """The story of an index; what is None is drawn: 1 to 3 takes, the language, noise, a picture.
 
-    ``length``: bytes of UTF-8 at most; outlines that cannot be said so shortly are drawn again.
-    Two calls that differ in ``language`` alone say the same outline, if both can say it so shortly.
+    ``length``: bytes of UTF-8 at most; an outline is drawn again if a wording of it is far longer,
+    or the first eight are. Two calls that differ in ``language`` alone say the same outline, if
+    neither draws again.
     """
     rng = np.random.default_rng((seed, SPLITS.index(split), index))
     draw = Draw(rng)
@@ -86,7 +88,10 @@ def story(
         words.heldout = split == "heldout"
         for _ in range(_TRIES):
             wording = word(outline, words, language, picture=picture, noise=noise)
-            if len(wording.text.encode()) <= length:
+            size = len(wording.text.encode())
+            if size > _FAR * length:
+                break  # a shorter outline is sooner found than a wording of this one
+            if size <= length:
                 side = (PICTURE, PICTURE)
                 image = render_shot(script, 0, 0, frames=1, size=side)[0] if script else None
                 return Story(wording, outline, language, noise, image, script)
