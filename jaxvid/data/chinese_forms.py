@@ -30,8 +30,8 @@ LATE_STATIC = tuple(
 )
 PLACED = tuple(
     """
-    NV,开始在L NV,起点在L NV,一开始在L NV,它最初在L L:NV NV,起始位置是L 起点在L,NV 开始时NPV
-    NV,出发点在L NV,开头在L
+    NV,开始在L NV,起点在L NV,从L出发 NV,一开始在L NV,它最初在L L:NV NV,起始位置是L 起点在L,NV
+    开始时NPV NV,出发点在L NV,开头在L
     """.split()
 )
 VANISH = tuple(
@@ -151,8 +151,8 @@ THEN = tuple(
     """
     F,突然T F,最后就T 本来F,结果T F,没一会儿T F,过一会儿T 一开始F,后来T 先是F,后来T 起初F,随后T
     前半段F,后半段T F,紧接着T F,没多久就T F,后来T F再T 开始时F,到最后T 刚开始F,之后T F完以后T
-    F一会儿,再T F;然后T F,再T F并在最后T F,然后T F,然后T F,接着T 先F,再T 先F,然后T F,随后T F之后T
-    F,最后T F然后T 先F,接着T F,之后T 先F,最后T F了一会儿,然后T F,不久T 最初F,后来T
+    F一会儿,再T F;然后T F,再T F并在最后T F,然后T F,不久以后T F,接着T 先F,再T 先F,然后T F,随后T
+    F之后T F,最后T F然后T 先F,接着T F,之后T 先F,最后T F了一会儿,然后T F,不久T 最初F,后来T
     """.split()
 )
 BACKGROUND = tuple(
@@ -176,10 +176,10 @@ SCENERY = tuple(
 # To the next shot: said to be one, with a transition, to a subject; said by its new subject alone.
 CUT = tuple(
     """
-    再来一个镜头:S 镜头切换,S 另一个镜头里,S 到Y的时候,S 下个镜头:S 接下来:S 然后是Y:S 下一个镜头,S
-    下一幕,S Y,S 然后C下一个画面:S 到了Y,S 换一个画面:S 后一个镜头:S C下一个镜头:S 下一个镜头:S Y:S
-    下一幕:S C下一个画面:S 接下来的镜头里,S 画面一转,S Y里,S C另一个画面:S 下一个画面:S C新的画面:S
-    镜头一转,S
+    再来一个镜头:S 镜头切换,S 画面转到下一幕:S 另一个镜头里,S 到Y的时候,S 下个镜头:S 接下来:S
+    然后是Y:S 下一个镜头,S 下一幕,S Y,S 然后C下一个画面:S 到了Y,S 换一个画面:S 后一个镜头:S
+    C下一个镜头:S 下一个镜头:S Y:S 下一幕:S C下一个画面:S 接下来的镜头里,S 画面一转,S Y里,S
+    C另一个画面:S 下一个画面:S C新的画面:S 镜头一转,S
     """.split()
 )
 SHIFT = tuple(
@@ -196,8 +196,8 @@ SUBJECT = tuple(
 )
 NEXT = tuple(
     """
-    再后来,S 再往后,S 后来,S 后来S 再然后,S 接下来S 紧接着,S 过了一会儿,S 之后S 然后S 接着,S 随后,S
-    接下来,S 之后,S 然后,S 随后S 接着S 不久,S
+    再后来,S 再往后,S 不久后,S 后来,S 后来S 再然后,S 接下来S 紧接着,S 过了一会儿,S 之后S 然后S
+    接着,S 随后,S 接下来,S 之后,S 然后,S 随后S 接着S 不久,S
     """.split()
 )
 FIRST = tuple(
