@@ -237,7 +237,7 @@ def transformer_case(batch: int = 4, tokens: int = 512, **sizes: Any) -> Case:
 
 
 def planner_case(run: PlannerRun | None = None) -> Case:
-    """The planner of the stories on one batch of short prompts."""
+    """The planner of the stories on one batch of short prompts, float32, padding and all."""
     from jaxvid.optim import make_optimizer
     from jaxvid.steps.planner import make_planner_step
 

@@ -29,7 +29,7 @@ from jaxvid.typing import Params, UserError
 logger = logging.getLogger("jaxvid")
 WORD = re.compile(r"[a-zA-Z0-9]+|\w")
 FAINT = 0.35  # of the greatest weight: places beside it that belong to a span
-# A slot read with less probability is in doubt: so are some in 11 % of held-out English prompts, of
+# A slot read with less probability is in doubt: so are some in 10 % of held-out English prompts, of
 # which a quarter are misread, and in three of four misread ones (1,000 prompts, 2026-11-29).
 DOUBT = 0.9
 

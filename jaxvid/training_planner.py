@@ -88,7 +88,8 @@ def planner_step(run: PlannerRun, planner: Planner) -> CompiledStep:
     mesh = make_mesh(None, run.mesh)
     check_batch_size(run.train.batch_size, mesh)
     low = planner.clone(low=run.compute.dtype == "bfloat16")
-    packed = run.data.source == "stories" and mesh.size == 1  # over several, rows would be gathered
+    # Over several devices rows would be gathered; of longer texts no counts are known.
+    packed = run.data.source == "stories" and mesh.size == 1 and run.data.text_length <= 256
     make_step = functools.partial(make_planner_step, low, tx, packed=packed)
     return compile_step(make_step, mesh, backend=run.train.backend)
 

@@ -1,5 +1,7 @@
 """Laws of the array operations, each against float64 NumPy or by what must not change."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,6 +127,21 @@ def test_unpatchify_undoes_patchify(lead: tuple[int, ...]) -> None:
     assert cut.shape == (*lead, 2, 3, 45)
     np.testing.assert_array_equal(unpatchify(cut, 3), x)
     np.testing.assert_array_equal(cut[..., 1, 2, :].reshape(*lead, 3, 3, 5), x[..., 3:6, 6:9, :])
+
+
+def test_rotated_products_know_how_far_apart_two_places_are() -> None:
+    """And nothing else of them; at place 0 nothing is turned."""
+    rng = np.random.default_rng(0)
+    q_A, k_A = rng.normal(size=(2, 16)).astype(np.float32)
+    at_S = jnp.arange(9.0)
+    q_SA, k_SA = (positions.rotate(jnp.tile(x_A, (9, 1, 1)), at_S)[:, 0] for x_A in (q_A, k_A))
+    np.testing.assert_allclose(q_SA[0], q_A)
+    found_SS = np.asarray(q_SA @ k_SA.T)
+    for l, s in itertools.product(range(9), repeat=2):
+        turn_F = (s - l) * 100.0 ** (-np.arange(4) / 4)
+        one, other = (x[:4] + 1j * x[4:8] for x in (q_A, k_A))
+        want = (one.conj() * other * np.exp(1j * turn_F)).real.sum() + q_A[8:] @ k_A[8:]
+        np.testing.assert_allclose(found_SS[l, s], want, rtol=1e-4, atol=1e-5)
 
 
 def test_fourier_and_sinusoids_equal_their_formulas() -> None:

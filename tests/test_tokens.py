@@ -25,13 +25,13 @@ def case() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def pointed() -> tuple[np.ndarray, np.ndarray]:
-    """Log weights and spans: of none, of one place and of several; the last prompt states none."""
+    """Scores and spans: of none, of one place and of several; the last prompt states none."""
     rng = np.random.default_rng(3)
     z_BSM = rng.normal(size=(5, 7, M)).astype(np.float32)
     spans_BSM = (rng.random((5, 7, M)) < 0.3) & (rng.random((5, 7, 1)) < 0.6)
     spans_BSM[-1] = False
     assert {0, 1, 3} <= set(spans_BSM.sum(-1).ravel())
-    return np.asarray(jax.nn.log_softmax(z_BSM)), spans_BSM
+    return z_BSM, spans_BSM
 
 
 def oracle(
@@ -99,10 +99,10 @@ def test_gradients_are_finite_and_leave_forbidden_tokens_and_padding_alone(case)
 
 def test_half_precision_gives_float32_losses(case, pointed) -> None:
     logits_BSV, tokens_BS = (jnp.asarray(array) for array in case)
-    weights_BSM, spans_BSM = (jnp.asarray(array) for array in pointed)
+    scores_BSM, spans_BSM = (jnp.asarray(array) for array in pointed)
     half = jnp.bfloat16
     assert cross_entropy(logits_BSV.astype(half), tokens_BS).dtype == jnp.float32
-    assert pointing(weights_BSM.astype(half), spans_BSM).dtype == jnp.float32
+    assert pointing(scores_BSM.astype(half), spans_BSM).dtype == jnp.float32
 
 
 def test_exact_is_all_tokens_likeliest_among_the_allowed(case) -> None:
@@ -119,12 +119,12 @@ def test_exact_is_all_tokens_likeliest_among_the_allowed(case) -> None:
 
 
 def test_pointing_equals_the_definition(pointed) -> None:
-    weights_BSM, spans_BSM = pointed
-    got_B = np.asarray(pointing(jnp.asarray(weights_BSM), jnp.asarray(spans_BSM)))
+    scores_BSM, spans_BSM = pointed
+    got_B = np.asarray(pointing(jnp.asarray(scores_BSM), jnp.asarray(spans_BSM)))
     for b, got in enumerate(got_B):
         inside = [
-            np.exp(w_M.astype(np.float64))[span_M].sum()
-            for w_M, span_M in zip(weights_BSM[b], spans_BSM[b], strict=True)
+            np.exp(z_M.astype(np.float64))[span_M].sum() / np.exp(z_M.astype(np.float64)).sum()
+            for z_M, span_M in zip(scores_BSM[b], spans_BSM[b], strict=True)
             if span_M.any()
         ]
         want = -np.mean(np.log(inside)) if inside else 0.0
@@ -133,12 +133,9 @@ def test_pointing_equals_the_definition(pointed) -> None:
 
 
 def test_pointing_has_gradients_at_tokens_with_a_span_alone(pointed) -> None:
-    weights_BSM, spans_BSM = (jnp.asarray(array) for array in pointed)
+    scores_BSM, spans_BSM = (jnp.asarray(array) for array in pointed)
 
-    def loss(z_BSM: jax.Array) -> jax.Array:
-        return pointing(jax.nn.log_softmax(z_BSM), spans_BSM).sum()
-
-    grad_BSM = jax.grad(loss)(weights_BSM)
+    grad_BSM = jax.grad(lambda z_BSM: pointing(z_BSM, spans_BSM).sum())(scores_BSM)
     assert jnp.isfinite(grad_BSM).all()
     np.testing.assert_array_equal(jnp.abs(grad_BSM).max(-1) > 0, spans_BSM.any(-1))
     inside_BS = jnp.where(spans_BSM, grad_BSM, 0).sum(-1)

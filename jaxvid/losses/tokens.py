@@ -49,14 +49,15 @@ def exact(logits_BSV: Float[Array, "B S V"], tokens_BS: Int[Array, "B S"]) -> Fl
 
 
 def pointing(
-    log_weights_BSM: Float[Array, "B S M"], spans_BSM: Bool[Array, "B S M"]
+    scores_BSM: Float[Array, "B S M"], spans_BSM: Bool[Array, "B S M"]
 ) -> Float[Array, " B"]:
     """Mean of -log of the weight that lies inside a token's span, float32 (B,).
 
-    -log sum_{m in span} w_m for the tokens that have a span (some place of the prompt states them),
-    0 for a sequence without any.
+    -log sum_{m in span} w_m, w the softmax of the scores over the places, for the tokens that have
+    a span (some place of the prompt states them), 0 for a sequence without any.
     """
     has_BS = spans_BSM.any(-1)
-    inside_BSM = jnp.where(spans_BSM, log_weights_BSM.astype(jnp.float32), -1e30)
+    log_BSM = jax.nn.log_softmax(scores_BSM.astype(jnp.float32), axis=-1)
+    inside_BSM = jnp.where(spans_BSM, log_BSM, -1e30)
     total_B = -jnp.where(has_BS, jax.nn.logsumexp(inside_BSM, axis=-1), 0.0).sum(-1)
     return total_B / jnp.maximum(has_BS.sum(-1), 1)

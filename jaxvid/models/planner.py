@@ -80,7 +80,8 @@ class DecoderLayer(nn.Module):
         prompt: Pair,
         mask: jax.Array,
     ) -> tuple[jax.Array, Pair]:
-        """L tokens from position ``at`` on: all at once in training, one at a time in decoding."""
+        """L tokens, x (B,L,D) or its rows, from position ``at`` on: all at once in training, one at
+        a time in decoding."""
         h = rms_norm(x)
         cache = extend(cache, *self.own.memory(h, rows), at)
         x = x + self.own(h, cache, rows, causal=True, offset=at)
@@ -134,17 +135,17 @@ class Planner(nn.Module):
         counts: tuple[int, int] | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Teacher forcing: of each token, given those before it, the logits (B,S,V) and where it
-        points, log weights (B,S,M) over the places of the text, then (B,S,I) over those of the
-        picture, in one array; S at most LENGTH. ``counts``: no more words and tokens than these are
-        computed in the whole batch, which then must not have more."""
+        points, scores (B,S,M) of the places of the text, then (B,S,I) of those of the picture, in
+        one array, about -1e30 where nothing is; S at most LENGTH. ``counts``: no more words and
+        tokens than these are computed in the whole batch, which then must not have more."""
         words, tokens = counts or (None, None)
         before_BS = jnp.pad(tokens_BS, ((0, 0), (1, 0)))[:, :-1]  # padding stands for the start
         prompt = self.read(text_BL, image_BHWC, words)
         cache = self.empty_cache(*tokens_BS.shape)
         rows = real(tokens_BS != grammar.PAD, tokens) if tokens else None
         state_BS = states(tokens_BS)
-        logits, weights, _ = self.write(before_BS, state_BS, jnp.int32(0), cache, prompt, rows)
-        return logits, weights
+        logits, scores, _ = self.write(before_BS, state_BS, jnp.int32(0), cache, prompt, rows)
+        return logits, scores
 
     def read(self, text_BL: jax.Array, image_BHWC: jax.Array, count: int | None = None) -> Prompt:
         """Encodes the prompt and projects it for every decoder layer, once.
@@ -179,7 +180,7 @@ class Planner(nn.Module):
         prompt: Prompt,
         rows: Rows | None = None,
     ) -> tuple[jax.Array, jax.Array, tuple[Pair, ...]]:
-        """Logits (B,L,V) and log weights (B,L,M+I) at positions ``at``, ``at + 1``...
+        """Logits (B,L,V) and scores of places (B,L,M+I) at positions ``at``, ``at + 1``...
 
         ``before`` are the previous tokens, ``states`` those of the automaton. The cache must hold
         the positions before ``at``, and comes back with these added. ``rows``: the tokens that are
@@ -191,7 +192,7 @@ class Planner(nn.Module):
         for n, places in enumerate(self.places):
             x = x + places(place[..., n])
         after: list[Pair] = []
-        weights = []
+        scores = []
         for layer, old, pair in zip(self.layers, cache[:-1], prompt.pairs, strict=True):
             x, new = layer(x, rows, at, old, pair, prompt.mask_BM[:, None, None, :])
             after.append(new)
@@ -200,14 +201,14 @@ class Planner(nn.Module):
                 text_BLM, said_BLD = point(unpack(self.text_pointer(h), rows), prompt.text)
                 query_BLD = unpack(self.picture_pointer(h), rows)
                 picture_BLI, seen_BLD = point(query_BLD, prompt.picture)
-                weights = [text_BLM, picture_BLI]
+                scores = [text_BLM, picture_BLI]
                 said = pack(said_BLD, rows)
                 again_BLN, met = self.meet(said, place_BL4, cache[-1], at, rows)
                 x = x + said + pack(seen_BLD, rows)
         h = rms_norm(x)
         logits = self.logits(h) + self.number_logits(h) @ jnp.asarray(NUMBER_VF).T
         logits = unpack(logits, rows) + again_BLN @ jnp.asarray(WHO_NV)
-        return logits.astype(jnp.float32), jnp.concatenate(weights, -1), (*after, met)
+        return logits.astype(jnp.float32), jnp.concatenate(scores, -1), (*after, met)
 
     def meet(
         self,
@@ -232,16 +233,16 @@ class Planner(nn.Module):
 
 
 def point(query_BLD: jax.Array, places: Places) -> tuple[jax.Array, jax.Array]:
-    """log weights (B,L,M) over the places, softmax of q·k / √D, and what is read there (B,L,D).
+    """Scores (B,L,M) of the places, q·k / √D, float32, and what is read there (B,L,D) by weights
+    that are their softmax.
 
     Without a place that is real the weights are none's, and nothing is read.
     """
     mask_B1M = places.mask_BM[:, None]
     score_BLM = query_BLD @ places.keys_BMD.swapaxes(1, 2) * query_BLD.shape[-1] ** -0.5
     score_BLM = jnp.where(mask_B1M, score_BLM.astype(jnp.float32), -1e30)
-    log_BLM = jax.nn.log_softmax(score_BLM, axis=-1)
-    weights_BLM = jnp.where(mask_B1M, jnp.exp(log_BLM), 0.0).astype(query_BLD.dtype)
-    return log_BLM, weights_BLM @ places.said_BMD
+    weights_BLM = jnp.where(mask_B1M, jax.nn.softmax(score_BLM), 0.0).astype(query_BLD.dtype)
+    return score_BLM, weights_BLM @ places.said_BMD
 
 
 def _number_features() -> np.ndarray:
@@ -298,14 +299,14 @@ def sample(
     def body(carry: tuple, at: jax.Array) -> tuple:
         cache, state_B, before_B = carry
         now = before_B[:, None], state_B[:, None], at
-        logits_B1V, weights_B1M, cache = write(*now, cache, prompt)
+        logits_B1V, score_B1M, cache = write(*now, cache, prompt)
         logp_BV = limit(logits_B1V[:, 0], allowed(state_B))
         # The Gumbel-max trick: the argmax of log p + noise is a draw from p.
         drawn_BV = jax.vmap(noise, (0, None))(keys_B, at) if temperature > 0 else 0.0
         token_B = jnp.argmax(logp_BV + drawn_BV, axis=-1).astype(jnp.int32)
         chosen_B = jnp.take_along_axis(logp_BV, token_B[:, None], axis=-1)[:, 0]
         state_B = next_state[state_B, token_B].astype(jnp.int32)
-        pointed_BM = jnp.exp(weights_B1M[:, 0, : prompt.text.mask_BM.shape[1]])
+        pointed_BM = jax.nn.softmax(score_B1M[:, 0, : prompt.text.mask_BM.shape[1]])
         return (cache, state_B, token_B), (token_B, chosen_B, pointed_BM)
 
     cache = model.apply({"params": params}, B, grammar.LENGTH, method="empty_cache")

@@ -14,6 +14,7 @@ from flax.linen.initializers import normal
 
 from jaxvid.models.blocks import rms_norm
 from jaxvid.ops.attention import attention
+from jaxvid.ops.positions import rotate
 from jaxvid.ops.rows import Rows, pack, real, unpack
 from jaxvid.ops.words import most_words, words
 
@@ -37,20 +38,27 @@ class Heads(nn.Module):
         self.out = self.dense(self.width)
         self.gain = self.param("gain", nn.initializers.constant(2.0), (self.heads, 1))
 
-    def memory(self, x: jax.Array, rows: Rows | None = None) -> Pair:
-        """Keys and values of what is attended to: x (B,S,D), or the rows of that."""
+    def memory(self, x: jax.Array, rows: Rows | None = None, at: jax.Array | None = None) -> Pair:
+        """Keys and values of what is attended to: x (B,S,D), or the rows of that. ``at`` (S,):
+        places, if what is read is to depend on how far away it is."""
         pair = unpack(self.pair(x), rows)
         pair = pair.reshape(*pair.shape[:-1], 2, self.heads, -1)
-        return rms_norm(pair[..., 0, :, :]), pair[..., 1, :, :]
+        key = rms_norm(pair[..., 0, :, :])
+        return key if at is None else rotate(key, at), pair[..., 1, :, :]
 
     def __call__(
-        self, x: jax.Array, memory: Pair, rows: Rows | None = None, **limits: Any
+        self,
+        x: jax.Array,
+        memory: Pair,
+        rows: Rows | None = None,
+        at: jax.Array | None = None,
+        **limits: Any,
     ) -> jax.Array:
         """What x (B,L,D), or its rows, reads, as x is. ``limits``: which keys each query reads, as
-        ``ops.attention`` takes them."""
+        ``ops.attention`` takes them; ``at`` as for ``memory``."""
         query_BLD = unpack(self.query(x), rows)
-        query_BLKA = query_BLD.reshape(*query_BLD.shape[:-1], self.heads, -1)
-        read = attention(rms_norm(query_BLKA) * self.gain, *memory, **limits)
+        query = rms_norm(query_BLD.reshape(*query_BLD.shape[:-1], self.heads, -1)) * self.gain
+        read = attention(query if at is None else rotate(query, at), *memory, **limits)
         return self.out(pack(read.reshape(query_BLD.shape), rows))
 
 
@@ -68,7 +76,8 @@ class FeedForward(nn.Module):
 class EncoderLayer(nn.Module):
     """Self-attention half of whose heads look back and half ahead, then a feed-forward.
 
-    What is behind what is then one step away. ``way`` (K,M,M) says which head may look where.
+    What is behind what is then one step away. ``way`` (K,M,M) says which head may look where, and
+    ``at`` (M,) where each place is.
     """
 
     width: int
@@ -77,26 +86,31 @@ class EncoderLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, rows: Rows | None, mask_BM: jax.Array, way_KMM: jax.Array
+        self,
+        x: jax.Array,
+        rows: Rows | None,
+        mask_BM: jax.Array,
+        way_KMM: jax.Array,
+        at_M: jax.Array,
     ) -> jax.Array:
-        attend = Heads(self.width, self.heads, self.dense, name="attend")
+        attend = Heads(self.width, self.heads, self.dense, name="rotary")
         h = rms_norm(x)
         mask_BKMM = mask_BM[:, None, None, :] & way_KMM
-        x = x + attend(h, attend.memory(h, rows), rows, mask=mask_BKMM)
+        x = x + attend(h, attend.memory(h, rows, at_M), rows, at_M, mask=mask_BKMM)
         return x + FeedForward(self.dense, name="feed")(x)
 
 
 class PromptEncoder(nn.Module):
-    """(B,L) ids and a picture -> features (B,M,width), and where there is something, bool (B,M).
-
-    With a ``count`` the features are those of real places alone, and their ``ops.rows`` come too:
-    so many of the text, which must be enough, and all of the picture.
+    """(B,L) ids and a picture -> features (B,M,width), None, and where there is something, bool
+    (B,M). With a ``count`` the features are rows, and those come too (``ops.rows``): so many of the
+    text, which must be enough, and all of the picture.
 
     The first places are the words of the text (``ops.words``), each read byte by byte from its own
     beginning, so that it looks the same wherever it stands; the last I = GRIDS² are those of the
     picture, and there are none of it where no example of the batch has one (an image without
-    pixels). A convolution joins the words of a phrase, attention the rest. Capitals are read as
-    small letters: a shouted prompt is the same prompt. L is at most ``text_length``.
+    pixels). A convolution joins the words of a phrase, attention, which knows how far apart words
+    are, the rest. Capitals are read as small letters: a shouted prompt is the same prompt. L is at
+    most ``text_length``.
     """
 
     width: int
@@ -133,9 +147,11 @@ class PromptEncoder(nn.Module):
             rows = real(mask_BM, count + there_BI.size) if count else None
             x = pack(x, rows)
         way_KMM = self._ways(text, mask_BM.shape[1])
+        # Of the picture all places are the first one, where nothing is turned.
+        at_M = jnp.where(jnp.arange(mask_BM.shape[1]) < text, jnp.arange(mask_BM.shape[1]), 0.0)
         for i in range(self.layers):
             layer = EncoderLayer(self.width, self.heads, self.dense, name=f"layer{i}")
-            x = layer(x, rows, mask_BM, way_KMM)
+            x = layer(x, rows, mask_BM, way_KMM, at_M)
         return rms_norm(x), rows, mask_BM
 
     def _ways(self, text: int, places: int) -> jax.Array:

@@ -34,3 +34,15 @@ def sinusoids(
     rates = 2 * jnp.pi / jnp.geomspace(shortest, longest, width // 2).astype(jnp.float32)
     angles = x[..., None] * rates
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+def rotate(x: Float[Array, "*B S K A"], at: Float[Array, " S"]) -> Float[Array, "*B S K A"]:
+    """Rotary position embedding (Su et al., 2021, section 3.4.2): pairs of the first A/2 features
+    turned by angles that grow with the place ``at``, by 1 rad to nearly 1/100 a step, so that
+    products of queries and keys know how far apart they are; the others know nothing of places.
+    """
+    F = x.shape[-1] // 4
+    angle_S1F = (at[:, None] * 100.0 ** (-jnp.arange(F) / F))[:, None]
+    cos, sin = jnp.cos(angle_S1F), jnp.sin(angle_S1F)
+    one, other, rest = x[..., :F], x[..., F : 2 * F], x[..., 2 * F :]
+    return jnp.concatenate([one * cos - other * sin, one * sin + other * cos, rest], axis=-1)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxvid import grammar
@@ -28,12 +29,12 @@ def make_planner_step(
     """``step(state, batch, key)`` on ``text``, ``image``, ``tokens`` and ``spans`` of a batch.
 
     It draws nothing. ``pointing_weight`` is that of pointing at the words that state a slot or name
-    a look, and at the part of the picture that shows it. ``ema`` is the decay of the moving
-    average. ``packed``: padding is not computed (``ops.rows``), but a batch of stories is cut short
-    where it has more words or tokens than ``usual_counts``. Metrics: ``loss``, its parts ``tokens``
-    and ``pointing``, and ``exact``, the share of prompts all of whose tokens are the likeliest,
-    under teacher forcing. A step that is not finite
-    leaves the state as it was.
+    a look, among the words and, by the same scores, among the tokens (both ways, as Radford et al.,
+    2021, match texts and images), and at the part of the picture that shows it. ``ema`` is the
+    decay of the moving average. ``packed``: padding is not computed (``ops.rows``), but a batch of
+    stories is cut short where it has more words or tokens than ``usual_counts``. Metrics: ``loss``,
+    its parts ``tokens`` and ``pointing``, and ``exact``, the share of prompts all of whose tokens
+    are the likeliest, under teacher forcing. A step that is not finite leaves the state as it was.
     """
 
     def losses(params: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
@@ -41,12 +42,17 @@ def make_planner_step(
         share, batch = fitting(batch, counts) if counts else (1.0, batch)
         inputs = batch["text"], batch["image"], batch["tokens"], counts
         out: Any = planner.apply({"params": params}, *inputs)
-        logits_BSV, weights_BSM = out
+        logits_BSV, scores_BSM = out
         said = cross_entropy(logits_BSV, batch["tokens"]).mean() / share
         text = most_words(batch["text"].shape[1])
-        pointed = pointing(weights_BSM[..., :text], batch["spans"][..., :text]).mean()
+        spans_BSM, real_BS1 = batch["spans"], (batch["tokens"] != grammar.PAD)[..., None]
+        scores_BSM = jnp.where(real_BS1, scores_BSM, -1e30)
+        pointed = pointing(scores_BSM[..., :text], spans_BSM[..., :text]).mean()
+        # And the other way: among all tokens, a word is pointed at from those that it states.
+        back = (x[..., :text].swapaxes(1, 2) for x in (scores_BSM, spans_BSM))
+        pointed += pointing(*back).mean()
         if batch["image"].size:  # where in the picture, too
-            pointed += pointing(weights_BSM[..., text:], batch["spans"][..., text:]).mean()
+            pointed += pointing(scores_BSM[..., text:], spans_BSM[..., text:]).mean()
         pointed /= share
         loss = said + pointing_weight * pointed
         right = exact(logits_BSV, batch["tokens"]).mean() / share
@@ -77,17 +83,18 @@ STORIES = {
 
 def usual_counts(batch: Batch) -> tuple[int, int]:
     """Words and tokens that a batch of stories seldom exceeds: three standard deviations above the
-    mean, and all of a batch that has less room."""
+    mean, or all that it has room for; of one example, all of them always fit."""
     B, S = batch["tokens"].shape
-    room = B * most_words(batch["text"].shape[1]), B * S
-    story = STORIES[S, batch["image"].size > 0]
+    one = most_words(batch["text"].shape[1]), S
+    story = STORIES.get((S, batch["image"].size > 0), ((np.inf, 0.0), (np.inf, 0.0)))
     usual = [mean * B + 3 * deviation * B**0.5 for mean, deviation in story]
-    return min(room[0], round(usual[0])), min(room[1], round(usual[1]))
+    words, tokens = (int(min(max(n, many), many * B)) for n, many in zip(usual, one, strict=True))
+    return words, tokens
 
 
 def fitting(batch: Batch, counts: tuple[int, int]) -> tuple[jax.Array, Batch]:
-    """The share of the examples that fit into so many words and tokens, and the batch without the
-    others, which come last and are all padding."""
+    """The share of the examples that fit into so many words and tokens, and the batch with the
+    others, which come last, made padding."""
     words_B = word_starts(batch["text"]).sum(-1)
     tokens_B = (batch["tokens"] != grammar.PAD).sum(-1)
     words_B = jnp.minimum(words_B, most_words(batch["text"].shape[1]))
