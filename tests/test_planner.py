@@ -200,13 +200,13 @@ def test_words_know_how_far_apart_they_are_and_not_where():
 
 
 def test_the_encoder_tells_words_apart_by_their_places():
-    """Without its learnt places too: by turned queries and keys, beyond the reach of the phrase."""
+    """Without learnt places and phrases too: the first word sees how far away the others are."""
     encoder = PromptEncoder(32, 1, 4, 8, 128)
     nothing = jnp.zeros((2, 0, 0, 3), jnp.uint8)
-    texts = ["red a b c d e f g h i blue", "red a b c d e blue f g h i"]  # the same words
+    texts = ["red a b c d e f g h blue i", "red a b c blue d e f g h i"]  # the same words
     text = jnp.asarray(np.stack([tokenizer.encode(text, 128) for text in texts]))
     params = encoder.init(jax.random.key(0), text, nothing)["params"]
-    params["place"] = jnp.zeros_like(params["place"])
+    params |= jax.tree.map(jnp.zeros_like, {name: params[name] for name in ("place", "phrase")})
     x_BMD, rows, _ = encoder.apply({"params": params}, text, nothing)
     assert rows is None and float(jnp.abs(x_BMD[0, 0] - x_BMD[1, 0]).max()) > 1e-3
 
