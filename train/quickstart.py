@@ -23,7 +23,7 @@ PROMPTS = (
     "a yellow ring orbits on a dark grid",
     "a pink cross drifts down and left on a cool gradient background",
     "大的橙色菱形在深色背景上变小",
-    "a cyan triangle zooms in on a warm textured background",
+    "a cyan triangle keeps growing on a warm textured background",
     "一个红色的心形在网格背景上跳动",
     "a large blue ring moves left behind a small yellow star that moves right",
     "a purple diamond moves up and right",
