@@ -50,6 +50,13 @@ def test_chances(probability: float) -> None:
     assert abs(share - probability) < 0.04 * (0 < probability < 1) + 1e-9
 
 
+@pytest.mark.parametrize(("training", "share"), [(False, 0.1), (True, 0.5)])
+def test_of_two_orders_neither_is_seldom_in_training(training: bool, share: float) -> None:
+    draw = Draw(np.random.default_rng(0))
+    draw.training = training
+    assert abs(np.mean([draw.either(0.1) for _ in range(2000)]) - share) < 0.04
+
+
 @pytest.mark.parametrize(("count", "held"), [(1, 0), (3, 0), (4, 1), (7, 1), (8, 2), (20, 5)])
 def test_the_last_quarter_of_the_forms_is_held_out(count: int, held: int) -> None:
     forms = tuple(range(count))

@@ -133,13 +133,17 @@ def test_stories_are_worded_in_the_forms_of_their_split(
 
     class Watched(Draw):
         def form(self, forms):
-            given.add(self.heldout)
+            given.add((self.heldout, self.training))
             return super().form(forms)
+
+        def either(self, probability):
+            given.add((split == "heldout", self.training))
+            return super().either(probability)
 
     monkeypatch.setattr(stories, "Draw", Watched)
     for index in range(10):
         story(4, split, index)
-    assert given == {split == "heldout"}
+    assert given == {(split == "heldout", split == "train")}
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -255,7 +255,7 @@ class Actors(Phrases):
         self.topic = None
         if not names and len(active) == 2 and self.draw.chance(0.15):
             names = [self.named(["the former"], a.who), self.named(["the latter"], b.who)]
-        elif not names and self.draw.chance(0.2):
+        elif not names and self.draw.either(0.2):
             active.reverse()
         for k, n in enumerate(active):
             mark = [self.pick((":", "."))] if k == 0 else split(self.pick((",", ", and")))
@@ -314,7 +314,7 @@ class Actors(Phrases):
         """ "a red circle moves up and a blue star shrinks. The circle is behind the star" """
         a, b = self.takes[i].parts
         said = self.chained(i, mode) if a.motion in TO else self.joined(i, mode)
-        if self.draw.chance(0.3):  # the other way round
+        if self.draw.either(0.3):  # the other way round
             self.topic, names = None, [self.refer(part.who, False) for part in (b, a)]
             return [*said, ".", *names[0], "is", *self.relation(i, inverse=True), *names[1]]
         first = self.refer(a.who, not acts(b))

@@ -26,7 +26,7 @@ class Pairs(Notes):
             said = self.likewise(i)
             if said:
                 return said
-        return self.coloured(i) if fresh and self.told_apart(i) and draw.chance(0.25) else []
+        return self.coloured(i) if fresh and self.told_apart(i) and draw.either(0.25) else []
 
     def same(self, i: int) -> bool:
         """Whether both are said to do the same."""
@@ -160,7 +160,7 @@ class Pairs(Notes):
             they: Phrase = ["both"] if a.motion not in TO else ["they"] if mode is FINITE else []
             said += [self.pick((".", ".", ",")), *self.all_of(i, they, mode)]
         else:
-            for n in draw.pick(((0, 1), (0, 1), (0, 1), (1, 0))):
+            for n in (0, 1) if draw.either(0.75) else (1, 0):
                 if acts((a, b)[n]):
                     said += [self.pick((".", ".", ",", ";")), *self.by_name(i, n)]
         said, self.untold = [*said, *colors], set()
@@ -169,7 +169,7 @@ class Pairs(Notes):
     def colors(self, pair: tuple[int, int]) -> Phrase:
         """What was left to tell: "the circle is red, the star blue", "circle = red"."""
         told = [n for n in pair if any(m == n for m, _ in self.untold)]
-        told = told[::-1] if self.draw.chance(0.15) else told
+        told = told[::-1] if self.draw.either(0.15) else told
         the, link, again, join = self.draw.pick(leads.TELLING)
         join = "," if join == "," or not the else join
         said: Phrase = []

@@ -59,7 +59,7 @@ class Draw:
     """
 
     def __init__(self, rng: np.random.Generator, *, heldout: bool = False) -> None:
-        self.rng, self.heldout = rng, heldout
+        self.rng, self.heldout, self.training = rng, heldout, False
 
     def pick(self, options: Sequence[T]) -> T:
         """Any of the options."""
@@ -69,6 +69,11 @@ class Draw:
     def chance(self, probability: float) -> bool:
         """True with a probability."""
         return bool(self.rng.random() < probability)
+
+    def either(self, probability: float, training: float = 0.5) -> bool:
+        """True with a probability, another one in training: of two orders the one that people
+        seldom use would be too rare to be learnt."""
+        return self.chance(training if self.training else probability)
 
     def form(self, forms: Sequence[T]) -> T:
         """A sentence form of this split."""

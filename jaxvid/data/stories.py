@@ -2,8 +2,9 @@
 
 A prompt is a deterministic function of (seed, split, index). ``heldout`` uses sentence forms that
 ``train`` and ``test`` never use (``pieces.Draw``), and combinations of kind, colour and motion that
-they never show (``combinations``). Some prompts are mixed of two languages or misspelt, some have
-words that nobody knows, and some stand beside a picture that shows what they leave unsaid.
+they never show (``combinations``). ``train`` has more of what is hard: two actors, how they lie to
+each other, the second spoken of before the first (``pieces.Draw.either``). Some prompts are mixed,
+misspelt or have words that nobody knows, and some stand beside a picture that says the rest.
 """
 
 import dataclasses
@@ -74,6 +75,7 @@ def story(
     """
     rng = np.random.default_rng((seed, SPLITS.index(split), index))
     draw = Draw(rng)
+    draw.training = split == "train"
     if takes is None:
         takes = 1 if draw.chance(0.5) else 2 if draw.chance(0.65) else 3
     if picture is None:
@@ -85,7 +87,7 @@ def story(
         outline, script = sample_outline(draw, split, takes, picture)
         # Wordings have a stream of their own: twins in two languages must share the outline.
         words = Draw(np.random.default_rng((seed, SPLITS.index(split), index, 1)))
-        words.heldout = split == "heldout"
+        words.heldout, words.training = split == "heldout", split == "train"
         for _ in range(_TRIES):
             wording = word(outline, words, language, picture=picture, noise=noise)
             size = len(wording.text.encode())
@@ -144,7 +146,7 @@ def _imagined(draw: Draw, split: Split, takes: int) -> Outline:
 
 def _take(draw: Draw, split: Split, looks: list[Look], i: int, takes: int) -> Take:
     """A take; adds the looks that it brings to ``looks``."""
-    count = 2 if draw.chance(0.4) else 1
+    count = 2 if draw.either(0.4, 0.75 if takes == 1 else 0.5) else 1
     who: list[int] = []
     twins = count == 2 and len(looks) + 2 <= MAX_LOOKS and draw.chance(0.15)
     combos = combinations(split)
@@ -229,8 +231,8 @@ def _part(draw: Draw, who: int, motion: str, takes: int) -> Part:
 def _relate(draw: Draw, parts: list[Part]) -> tuple[list[Part], dict[str, str]]:
     """Relations between two parts, often none."""
     between = {"depth": ANY, "side": ANY}
-    if draw.chance(0.26):
-        n, way = int(draw.chance(0.3)), draw.pick((*TO, TO[0]))
+    if draw.either(0.26):
+        n, way = int(draw.either(0.3)), draw.pick((*TO, TO[0]))
         other = way if draw.chance(0.2) else "still" if draw.chance(0.6) else ANY
         if draw.chance(0.25):  # one chases, the other flees
             other = TO[1 - TO.index(way)]
@@ -238,9 +240,9 @@ def _relate(draw: Draw, parts: list[Part]) -> tuple[list[Part], dict[str, str]]:
         parts[1 - n] = dataclasses.replace(
             parts[1 - n], motion=other, then="none", speed="normal", x=ANY, y=ANY
         )
-    if draw.chance(0.3):
+    if draw.either(0.3):
         between["depth"] = draw.pick(("behind", "front"))
-    elif draw.chance(0.3):
+    elif draw.either(0.3):
         between["side"] = draw.pick(VALUES["side"][1:])
         parts = [dataclasses.replace(part, x=ANY, y=ANY) for part in parts]
     if between["depth"] != between["side"] and draw.chance(0.45):  # where it is, and no more
