@@ -78,7 +78,7 @@ def runs(options: Options) -> tuple[PlannerRun, PlannerRlRun]:
             run.train, steps=options.careless, batch_size=64, log_every=20, checkpoint_every=100
         ),
     )
-    tuning = presets.planner_rl()
+    tuning = PlannerRlRun()
     train = dataclasses.replace(tuning.train, steps=options.steps, seed=options.seed)
     return run, dataclasses.replace(tuning, train=train)
 

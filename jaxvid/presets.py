@@ -184,16 +184,11 @@ def quickstart_rl() -> RlRun:
     return dataclasses.replace(run, train=train)
 
 
-def planner_rl() -> PlannerRlRun:
-    """Tuning of a planner by samples: an action is a token of the script."""
-    return PlannerRlRun()
-
-
 RL: dict[str, Callable[[], Any]] = {  # of RlRun, or PlannerRlRun
     "quickstart": quickstart_rl,
     "policy": RlRun,
     "path": path_rl,
-    "planner": planner_rl,
+    "planner": PlannerRlRun,
 }
 GAN: dict[str, Callable[[], GanRun]] = {
     "quickstart": quickstart_gan,
