@@ -46,7 +46,7 @@ def story_planner() -> PlannerRun:
         planner=PlannerConfig(width=128, encoder_layers=2, decoder_layers=2),
         compute=PrecisionConfig(dtype="bfloat16"),
         optim=OptimConfig(kind="muon", lr=8e-3, warmup=50, final=0.02),
-        train=TrainConfig(steps=8000, batch_size=32, checkpoint_every=1000, log_every=100),
+        train=TrainConfig(steps=7000, batch_size=32, checkpoint_every=1000, log_every=100),
     )
 
 

@@ -29,7 +29,7 @@ from jaxvid.losses.tokens import exact, log_probs
 from jaxvid.models.planner import Planner, sample
 from jaxvid.models.prompt import GRIDS, PICTURE, EncoderLayer, Picture, PromptEncoder
 from jaxvid.ops.automaton import states
-from jaxvid.ops.words import most_words, words
+from jaxvid.ops.words import most_words, word_starts, words
 from jaxvid.optim import make_optimizer
 from jaxvid.parallel import compile_step, make_mesh, place_batch, replicate
 from jaxvid.staging import stage
@@ -89,15 +89,25 @@ def params() -> dict:
 
 
 @pytest.fixture(scope="module")
-def written(batch, params) -> tuple[jax.Array, jax.Array]:
+def written(batch, params) -> tuple[jax.Array, jax.Array, jax.Array]:
     return apply({"params": params}, batch["text"], batch["image"], batch["tokens"])
 
 
 def test_shapes(batch, written):
-    logits, scores = written
+    logits, scores, refers = written
     assert logits.shape == (B, S, grammar.VOCABULARY) and logits.dtype == jnp.float32
     assert scores.shape == (B, S, M + GRIDS * GRIDS) and scores.dtype == jnp.float32
     assert bool(jnp.isfinite(logits).all())
+
+
+def test_a_word_refers_to_other_words_of_its_prompt(batch, written):
+    """The first head to any, the second to those before it."""
+    refers, real = np.asarray(written[2]), np.asarray(word_starts(batch["text"])).sum(1)
+    assert refers.shape == (B, 2, M, M)
+    at = np.arange(M)
+    for b in range(B):
+        ways = np.stack([at[:, None] != at, at[:, None] > at]) & (at < real[b])
+        assert (refers[b][ways] > -1e3).all() and (refers[b][~ways] < -1e29).all()
 
 
 def test_the_pointers_are_distributions_over_the_text_and_over_the_picture(batch, written):
@@ -174,7 +184,8 @@ def test_later_tokens_change_nothing_before_them(batch, params, written):
 def test_the_padding_of_the_prompt_does_not_matter(batch, params, written):
     long = collate(examples(), text_length=256, tokens=S)
     assert long["text"].shape == (B, 256)
-    logits, scores = apply({"params": params}, long["text"], long["image"], long["tokens"])
+    logits, scores, refers = apply({"params": params}, long["text"], long["image"], long["tokens"])
+    np.testing.assert_allclose(refers[..., :M, :M], written[2], atol=1e-4)
     np.testing.assert_allclose(logits, written[0], atol=1e-5)
     text, none, seen = np.split(scores, [M, most_words(256)], axis=-1)
     asked = np.split(written[1], [M], axis=-1)
@@ -207,7 +218,7 @@ def test_the_encoder_tells_words_apart_by_their_places():
     text = jnp.asarray(np.stack([tokenizer.encode(text, 128) for text in texts]))
     params = encoder.init(jax.random.key(0), text, nothing)["params"]
     params |= jax.tree.map(jnp.zeros_like, {name: params[name] for name in ("place", "phrase")})
-    x_BMD, rows, _ = encoder.apply({"params": params}, text, nothing)
+    x_BMD, rows, *_ = encoder.apply({"params": params}, text, nothing)
     assert rows is None and float(jnp.abs(x_BMD[0, 0] - x_BMD[1, 0]).max()) > 1e-3
 
 
@@ -216,7 +227,7 @@ def test_pictures_are_read_where_there_are_some(batch, params, written):
     other_eyes = jax.tree.map(lambda p: 0.5 - p, params["encoder"]["picture"])
     other = {**params, "encoder": {**params["encoder"], "picture": other_eyes}}
     args = batch["text"], batch["image"], batch["tokens"]
-    for got, wanted in zip(apply({"params": other}, *args), written, strict=True):
+    for got, wanted in zip(apply({"params": other}, *args)[:2], written, strict=True):
         changed = np.abs(np.asarray(got) - np.asarray(wanted)).max((1, 2))
         np.testing.assert_array_equal(changed > 0, SEEN)
         assert changed[SEEN].min() > 1e-3
@@ -226,7 +237,7 @@ def test_a_batch_without_pictures_has_no_pixels(batch, params, written):
     image = jnp.zeros((B, 0, 0, 3), jnp.uint8)
     without = apply({"params": params}, batch["text"], image, batch["tokens"])
     assert without[1].shape[-1] == M  # no place of a picture to point at
-    for got, wanted in zip(without, (written[0], written[1][..., :M]), strict=True):
+    for got, wanted in zip(without[:2], (written[0], written[1][..., :M]), strict=True):
         np.testing.assert_allclose(got[~SEEN], wanted[~SEEN], atol=1e-5)
         assert np.abs(np.asarray(got - wanted)[SEEN]).max((1, 2)).min() > 1e-3
 
@@ -377,15 +388,21 @@ def test_gradients_are_finite_and_examples_do_not_see_each_other(batch):
 
 
 def test_words_are_pointed_at_from_the_tokens_that_they_state():
-    """The loss of pointing is of tokens over the words and of words over the tokens."""
+    """The loss of pointing is of tokens over the words, of words over the tokens, and of words over
+    those that name whom they speak of."""
     model = Planner(width=16, heads=2, byte_width=8, text_length=L)
     batch = {name: jnp.asarray(value) for name, value in SOURCE.batch(range(8)).items()}
     small = weights(model)
     args = batch["text"], batch["image"], batch["tokens"]
-    scores = np.asarray(model.apply({"params": small}, *args)[1], np.float64)[..., :M]
+    _, scores, refers = (np.asarray(x, np.float64) for x in model.apply({"params": small}, *args))
+    scores = scores[..., :M]
     spans, real = np.asarray(batch["spans"]), np.asarray(batch["tokens"]) > 0
     want = 0.0
     for b in range(8):
+        goal = np.asarray(batch["refers"])[b].reshape(-1, M)
+        z = np.exp(refers[b].reshape(-1, M)[goal.any(1)])  # of words that speak of somebody
+        if len(z):
+            want += -np.log((z * goal[goal.any(1)]).sum(1) / z.sum(1)).mean() / 8
         z = np.exp(scores[b][real[b]])
         span = spans[b][real[b]]
         back = (z / np.maximum(z.sum(0), 1e-300)).T  # of padding: nothing of nothing

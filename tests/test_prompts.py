@@ -45,6 +45,7 @@ def test_shapes_follow_the_kind(kind: Kind, length: int, tokens: int, side: int)
         "image": ((6, side, side, 3), "uint8"),
         "tokens": ((6, tokens), "int32"),
         "spans": ((6, tokens, most_words(length) + (GRIDS * GRIDS if side else 0)), "bool"),
+        "refers": ((6, 2, most_words(length), most_words(length)), "bool"),
     }
     assert np.array_equal(batch["index"], INDICES)
     assert batch["image"].any(axis=(1, 2, 3)).all() == (side > 0) or side == 0
@@ -106,6 +107,33 @@ def test_places_of_a_word(text: str, word: str, places: list[int]) -> None:
     assert np.flatnonzero(batch["spans"][0, s]).tolist() == places
     assert word in marked(batch, 0, s)
     assert batch["spans"].sum() == len(places)
+
+
+def test_words_refer_to_those_that_name_whom_they_speak_of() -> None:
+    text = "a star, a ring: the ring is blue. It shrinks behind the star"
+    outline = Outline(
+        (Look("star"), Look("ring", "blue")), (Take((Part(0), Part(1, "zoom_out")), depth="front"),)
+    )
+    found, start = [], 0
+    for word, slot in (
+        ("a star", "takes/0/who/0"), ("a ring", "takes/0/who/1"), ("the ring", "takes/0/who/1"),
+        ("blue", "looks/1/color"), ("It", "takes/0/who/1"),
+        ("shrinks", "takes/0/parts/1/motion"), ("behind", "takes/0/depth"),
+        ("the star", "takes/0/who/0"),
+    ):  # fmt: skip
+        start = text.index(word, start)
+        found.append(Span(slot, start, start + len(word)))
+    batch = collate([(Wording(text, tuple(found)), outline, None)], text_length=96, tokens=25)
+    says, again = (
+        {m: np.flatnonzero(row).tolist() for m, row in enumerate(rows) if row.any()}
+        for rows in batch["refers"][0]
+    )
+    assert says == {7: [8], 9: [8]}  # blue, shrinks: It
+    assert again == {
+        8: [2, 3, 4, 5],
+        11: [0, 1],
+        12: [0, 1],
+    }  # It: the ring, a ring; the star: a star
 
 
 def test_what_is_cut_off_marks_nothing() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxvid import grammar
 from jaxvid.data import scenes, tokenizer
-from jaxvid.data.pieces import Span, Wording
+from jaxvid.data.pieces import Wording
 from jaxvid.data.source import Split
 from jaxvid.data.stories import story
 from jaxvid.models.prompt import GRIDS, PICTURE
@@ -72,19 +72,21 @@ class PromptSource:
 
 
 def collate(examples: Sequence[Example], *, text_length: int, tokens: int) -> HostBatch:
-    """``text`` int32 (B,L), ``tokens`` int32 (B,S), ``spans`` bool (B,S,M), ``image`` uint8.
+    """``text`` int32 (B,L), ``tokens`` int32 (B,S), ``spans`` bool (B,S,M), ``refers`` bool
+    (B,2,M,M), ``image`` uint8.
 
     ``spans``: the words of the prompt (``ops.words``) that state what a token says, then, where
-    there is an image, its places that show it. ``image``: (B,PICTURE,PICTURE,3), zero for an
-    example without one; (B,0,0,3) where none has one.
+    there is an image, its places that show it. ``refers``: whom words speak of, see ``refer``.
+    ``image``: (B,PICTURE,PICTURE,3), zero for an example without one; (B,0,0,3) where none has one.
     """
     side = PICTURE if any(picture is not None for *_, picture in examples) else 0
     blank = np.zeros((side, side, 3), np.uint8)
     text_BL = np.stack([tokenizer.encode(wording.text, text_length) for wording, *_ in examples])
     word_BL = np.cumsum(word_starts(text_BL), axis=1) - 1
     word_BL = np.where((text_BL > 0) & (word_BL < most_words(text_length)), word_BL, -1)
-    pairs = zip(examples, word_BL, strict=True)
+    pairs = list(zip(examples, word_BL, strict=True))
     spans = [_spans(wording, said, tokens, word_L) for (wording, said, _), word_L in pairs]
+    refers = [refer(wording, said, word_L) for (wording, said, _), word_L in pairs]
     if side:
         shown = [_shown(None if p is None else outline, tokens) for _, outline, p in examples]
         spans = [np.concatenate(pair, axis=1) for pair in zip(spans, shown, strict=True)]
@@ -93,20 +95,62 @@ def collate(examples: Sequence[Example], *, text_length: int, tokens: int) -> Ho
         "image": np.stack([blank if p is None else p for *_, p in examples]),
         "tokens": np.stack([grammar.encode(outline)[:tokens] for _, outline, _ in examples]),
         "spans": np.stack(spans),
+        "refers": np.stack(refers),
     }
 
 
 def _spans(wording: Wording, outline: Outline, tokens: int, word_L: np.ndarray) -> np.ndarray:
     """bool (S,M) for a text whose bytes are of these words, -1 if none; see ``collate``."""
-    spans: dict[str, list[Span]] = {}
-    for span in wording.spans:
-        spans.setdefault(span.slot, []).append(span)
+    spans: dict[str, list[np.ndarray]] = {}
+    for slot, words in _words(wording, word_L):
+        spans.setdefault(slot, []).append(words)
     marks = np.zeros((tokens, most_words(len(word_L)) + 1), bool)
     for s, (_, _, path) in enumerate(grammar.spell(outline)):
-        for span in spans.get(path, ()):
-            first, last = (len(wording.text[:at].encode()) for at in (span.start, span.end))
-            marks[s, word_L[first:last]] = True
+        for words in spans.get(path, ()):
+            marks[s, words] = True
     return marks[:, :-1]  # the last one is none
+
+
+def _words(wording: Wording, word_L: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Of each span its slot, and of which words its bytes are."""
+    at = np.cumsum([0, *(len(char.encode()) for char in wording.text)])
+    return [(span.slot, word_L[at[span.start] : at[span.end]]) for span in wording.spans]
+
+
+def refer(wording: Wording, outline: Outline, word_L: np.ndarray) -> np.ndarray:
+    """bool (2,M,M): at which words a word is to look, for a text whose bytes are of ``word_L``.
+
+    First those that state something of a look, at the nearest words that name it, as a verb at its
+    subject. Second those that name a look, at all that named it before.
+    """
+    M = most_words(len(word_L))
+    said, marks = _words(wording, word_L), np.zeros((2, M, M), bool)
+    named: dict[int, set[int]] = {}
+    for slot, words in said:
+        if "/who/" in slot:
+            named.setdefault(int(slot[-1]), set()).update(words[words >= 0].tolist())
+    runs: dict[int, list[list[int]]] = {
+        n: [] for n in named
+    }  # of a look, the words of each mention
+    for n, names in named.items():
+        for w in sorted(names):
+            if w - 1 not in names:
+                runs[n].append([])
+            runs[n][-1].append(w)
+        for k, run in enumerate(runs[n]):
+            marks[1][np.ix_(run, sum(runs[n][:k], []))] = True
+    for slot, words in said:
+        match slot.split("/"):
+            case ["looks", number, _]:
+                n = int(number)
+            case ["takes", take, "parts", part, _]:
+                n = outline.takes[int(take)].parts[int(part)].who
+            case _:
+                continue
+        for w in {*words[words >= 0].tolist()} - named.get(n, set()):
+            if runs.get(n):
+                marks[0, w, min(runs[n], key=lambda run: min(abs(v - w) for v in run))] = True
+    return marks
 
 
 def _shown(outline: Outline | None, tokens: int) -> np.ndarray:

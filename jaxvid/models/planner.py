@@ -42,12 +42,14 @@ class Places(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """What the decoder reads: keys and values for each layer, which are real; where it points."""
+    """What the decoder reads: keys and values for each layer, which are real; where it points. And
+    whom words speak of (``models.prompt.Reference``), scores (B,2,M,M)."""
 
     pairs: tuple[Pair, ...]
     mask_BM: jax.Array
     text: Places
     picture: Places
+    refers_B2MM: jax.Array
 
 
 class Sample(NamedTuple):
@@ -133,11 +135,12 @@ class Planner(nn.Module):
         image_BHWC: jax.Array,
         tokens_BS: jax.Array,
         counts: tuple[int, int] | None = None,
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Teacher forcing: of each token, given those before it, the logits (B,S,V) and where it
         points, scores (B,S,M) of the places of the text, then (B,S,I) of those of the picture, in
-        one array, about -1e30 where nothing is; S at most LENGTH. ``counts``: no more words and
-        tokens than these are computed in the whole batch, which then must not have more."""
+        one array, about -1e30 where nothing is; S at most LENGTH. And the prompt's ``refers``.
+        ``counts``: no more words and tokens than these are computed in the whole batch, which then
+        must not have more."""
         words, tokens = counts or (None, None)
         before_BS = jnp.pad(tokens_BS, ((0, 0), (1, 0)))[:, :-1]  # padding stands for the start
         prompt = self.read(text_BL, image_BHWC, words)
@@ -145,14 +148,14 @@ class Planner(nn.Module):
         rows = real(tokens_BS != grammar.PAD, tokens) if tokens else None
         state_BS = states(tokens_BS)
         logits, scores, _ = self.write(before_BS, state_BS, jnp.int32(0), cache, prompt, rows)
-        return logits, scores
+        return logits, scores, prompt.refers_B2MM
 
     def read(self, text_BL: jax.Array, image_BHWC: jax.Array, count: int | None = None) -> Prompt:
         """Encodes the prompt and projects it for every decoder layer, once.
 
         ``image`` uint8 (B,PICTURE,PICTURE,3), zero where there is none; (B,0,0,3) if nowhere.
         """
-        x, rows, mask_BM = self.encoder(text_BL, image_BHWC, count)
+        x, rows, mask_BM, refers_B2MM = self.encoder(text_BL, image_BHWC, count)
         pairs = tuple(layer.cross.memory(x, rows) for layer in self.layers)
         x_BMD = unpack(x, rows)
         text = most_words(text_BL.shape[1])
@@ -163,6 +166,7 @@ class Planner(nn.Module):
             mask_BM,
             Places(self.text_pointed(said[0]), self.text_said(said[0]), said[1]),
             Places(self.picture_pointed(seen[0]), self.picture_said(seen[0]), seen[1]),
+            refers_B2MM,
         )
 
     def empty_cache(self, batch: int, length: int) -> tuple[Pair, ...]:

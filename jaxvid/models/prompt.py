@@ -56,10 +56,17 @@ class Heads(nn.Module):
     ) -> jax.Array:
         """What x (B,L,D), or its rows, reads, as x is. ``limits``: which keys each query reads, as
         ``ops.attention`` takes them; ``at`` as for ``memory``."""
-        query_BLD = unpack(self.query(x), rows)
-        query = rms_norm(query_BLD.reshape(*query_BLD.shape[:-1], self.heads, -1)) * self.gain
-        read = attention(query if at is None else rotate(query, at), *memory, **limits)
-        return self.out(pack(read.reshape(query_BLD.shape), rows))
+        return self.join(attention(self.ask(x, rows, at), *memory, **limits), rows)
+
+    def ask(self, x: jax.Array, rows: Rows | None, at: jax.Array | None) -> jax.Array:
+        """Queries (B,L,K,A) of x."""
+        query = unpack(self.query(x), rows)
+        query = rms_norm(query.reshape(*query.shape[:-1], self.heads, -1)) * self.gain
+        return query if at is None else rotate(query, at)
+
+    def join(self, read_BLKA: jax.Array, rows: Rows | None) -> jax.Array:
+        """What all heads read, as x was."""
+        return self.out(pack(read_BLKA.reshape(*read_BLKA.shape[:2], -1), rows))
 
 
 class FeedForward(nn.Module):
@@ -100,10 +107,38 @@ class EncoderLayer(nn.Module):
         return x + FeedForward(self.dense, name="feed")(x)
 
 
+class Reference(nn.Module):
+    """Whom words speak of: self-attention of two heads that training teaches where to look, as
+    Strubell et al. (2018, arXiv 1804.08199) teach one to look at a word's head.
+
+    One finds, for words that state something, those that name whom they state it of, the other, for
+    words that name somebody, those that did before. Without, "the star is red" behind a star and a
+    ring is as likely red for the ring.
+    """
+
+    width: int
+    dense: Dense = nn.Dense
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, rows: Rows | None, mask_BM: jax.Array, at_M: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """x and what was read, and the scores (B,2,M,M), float32, about -1e30 where it may not."""
+        heads = Heads(self.width, 2, self.dense, name="heads")
+        h, M = rms_norm(x), len(at_M)
+        (key, value), query = heads.memory(h, rows, at_M), heads.ask(h, rows, at_M)
+        way_2MM = np.stack([~np.eye(M, dtype=bool), np.tri(M, k=-1, dtype=bool)])
+        may = mask_BM[:, None, None, :] & jnp.asarray(way_2MM)
+        scores = jnp.einsum("blka,bska->bkls", query, key).astype(jnp.float32)
+        scores = jnp.where(may, scores * query.shape[-1] ** -0.5, -1e30)
+        weights = jnp.where(may, jax.nn.softmax(scores), 0.0).astype(value.dtype)
+        return x + heads.join(jnp.einsum("bkls,bska->blka", weights, value), rows), scores
+
+
 class PromptEncoder(nn.Module):
-    """(B,L) ids and a picture -> features (B,M,width), None, and where there is something, bool
-    (B,M). With a ``count`` the features are rows, and those come too (``ops.rows``): so many of the
-    text, which must be enough, and all of the picture.
+    """(B,L) ids and a picture -> features (B,M,width), None, where there is something, bool (B,M),
+    and the scores of ``Reference`` between words. With a ``count`` the features are rows, and those
+    come too (``ops.rows``): so many of the text, which must be enough, and all of the picture.
 
     The first places are the words of the text (``ops.words``), each read byte by byte from its own
     beginning, so that it looks the same wherever it stands; the last I = GRIDS² are those of the
@@ -123,7 +158,7 @@ class PromptEncoder(nn.Module):
     @nn.compact
     def __call__(
         self, text_BL: jax.Array, image_BHWC: jax.Array, count: int | None = None
-    ) -> tuple[jax.Array, Rows | None, jax.Array]:
+    ) -> tuple[jax.Array, Rows | None, jax.Array, jax.Array]:
         capital_BL = (text_BL > ord("A")) & (text_BL <= ord("Z") + 1)  # an id is a byte plus 1
         word_BMC = words(text_BL + (ord("a") - ord("A")) * capital_BL)
         mask_BM = word_BMC[..., 0] > 0
@@ -152,7 +187,10 @@ class PromptEncoder(nn.Module):
         for i in range(self.layers):
             layer = EncoderLayer(self.width, self.heads, self.dense, name=f"layer{i}")
             x = layer(x, rows, mask_BM, way_KMM, at_M)
-        return rms_norm(x), rows, mask_BM
+            if i == 0:
+                refer = Reference(self.width, self.dense, name="refer")
+                x, refers_B2MM = refer(x, rows, mask_BM, at_M)
+        return rms_norm(x), rows, mask_BM, refers_B2MM[..., :text, :text]
 
     def _ways(self, text: int, places: int) -> jax.Array:
         """Which head may look where: half back, half ahead in the text, all at the picture."""

@@ -26,15 +26,16 @@ def make_planner_step(
     packed: bool = False,
     reduce: Reduce = lambda tree: tree,
 ) -> Callable[[PlannerState, Batch, jax.Array], tuple[PlannerState, Metrics]]:
-    """``step(state, batch, key)`` on ``text``, ``image``, ``tokens`` and ``spans`` of a batch.
+    """``step(state, batch, key)`` on a batch of ``data.prompts``.
 
     It draws nothing. ``pointing_weight`` is that of pointing at the words that state a slot or name
     a look, among the words and, by the same scores, among the tokens (both ways, as Radford et al.,
-    2021, match texts and images), and at the part of the picture that shows it. ``ema`` is the
-    decay of the moving average. ``packed``: padding is not computed (``ops.rows``), but a batch of
-    stories is cut short where it has more words or tokens than ``usual_counts``. Metrics: ``loss``,
-    its parts ``tokens`` and ``pointing``, and ``exact``, the share of prompts all of whose tokens
-    are the likeliest, under teacher forcing. A step that is not finite leaves the state as it was.
+    2021, match texts and images), at the part of the picture that shows it, and of words at those
+    that name whom they speak of. ``ema`` is the decay of the moving average. ``packed``: padding is
+    not computed (``ops.rows``), but a batch of stories is cut short where it has more words or
+    tokens than ``usual_counts``. Metrics: ``loss``, its parts ``tokens`` and ``pointing``, and
+    ``exact``, the share of prompts all of whose tokens are the likeliest, under teacher forcing. A
+    step that is not finite leaves the state as it was.
     """
 
     def losses(params: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
@@ -42,7 +43,7 @@ def make_planner_step(
         share, batch = fitting(batch, counts) if counts else (1.0, batch)
         inputs = batch["text"], batch["image"], batch["tokens"], counts
         out: Any = planner.apply({"params": params}, *inputs)
-        logits_BSV, scores_BSM = out
+        logits_BSV, scores_BSM, refers_B2MM = out
         said = cross_entropy(logits_BSV, batch["tokens"]).mean() / share
         text = most_words(batch["text"].shape[1])
         spans_BSM, real_BS1 = batch["spans"], (batch["tokens"] != grammar.PAD)[..., None]
@@ -51,6 +52,8 @@ def make_planner_step(
         # And the other way: among all tokens, a word is pointed at from those that it states.
         back = (x[..., :text].swapaxes(1, 2) for x in (scores_BSM, spans_BSM))
         pointed += pointing(*back).mean()
+        pairs = (x.reshape(len(x), -1, text) for x in (refers_B2MM, batch["refers"]))
+        pointed += pointing(*pairs).mean()
         if batch["image"].size:  # where in the picture, too
             pointed += pointing(scores_BSM[..., text:], spans_BSM[..., text:]).mean()
         pointed /= share
@@ -99,7 +102,8 @@ def fitting(batch: Batch, counts: tuple[int, int]) -> tuple[jax.Array, Batch]:
     tokens_B = (batch["tokens"] != grammar.PAD).sum(-1)
     words_B = jnp.minimum(words_B, most_words(batch["text"].shape[1]))
     fits_B = (jnp.cumsum(words_B) <= counts[0]) & (jnp.cumsum(tokens_B) <= counts[1])
-    kept = {key: _only(batch[key], fits_B) for key in ("text", "tokens", "spans", "image")}
+    keys = "text", "tokens", "spans", "refers", "image"
+    kept = {key: _only(batch[key], fits_B) for key in keys}
     return fits_B.mean(), {**batch, **kept}
 
 
