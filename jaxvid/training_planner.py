@@ -27,7 +27,7 @@ from jaxvid.typing import HostBatch, Params, UserError
 
 SHIPPED = pathlib.Path(__file__).parent / "weights" / "planner.safetensors"
 STORY = 160  # bytes of text: of shorter stories one is found in hundreds that are drawn
-KINDS: tuple[Kind, ...] = ("short", "long", "pictured", "long", "long")  # of batches, by turns
+KINDS: tuple[Kind, ...] = ("short", "long", "pictured", "long", "pictured", "long")  # by turns
 
 
 def build_planner(run: PlannerRun) -> tuple[Planner, PlannerState]:
