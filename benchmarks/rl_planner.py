@@ -68,7 +68,7 @@ def unrelated(outline: Outline) -> Outline:
 
 def runs(options: Options) -> tuple[PlannerRun, PlannerRlRun]:
     """The careless training, and the tuning."""
-    run = presets.long_story_planner()
+    run = presets.story_planner()
     run = dataclasses.replace(
         run,
         base="shipped",

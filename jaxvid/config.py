@@ -56,6 +56,7 @@ class PlannerConfig:
     def __post_init__(self) -> None:
         positive(self, "width", "encoder_layers", "decoder_layers", "heads", "byte_width")
         heads(self.width, self.heads)
+        multiple("width", self.width, 2, "two heads find whom words speak of")
 
 
 @dataclasses.dataclass(frozen=True)

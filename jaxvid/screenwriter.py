@@ -29,8 +29,8 @@ from jaxvid.typing import Params, UserError
 logger = logging.getLogger("jaxvid")
 WORD = re.compile(r"[a-zA-Z0-9]+|\w")
 FAINT = 0.35  # of the greatest weight: places beside it that belong to a span
-# A slot read with less probability is in doubt: so are some in 10 % of held-out English prompts, of
-# which a quarter are misread, and in three of four misread ones (1,000 prompts, 2026-11-29).
+# A slot read with less probability is in doubt: so are some in 4 % of held-out English prompts, of
+# which a fifth are misread, and in four of five misread ones (1,000 prompts, 2026-11-29).
 DOUBT = 0.9
 
 

@@ -119,6 +119,7 @@ BAD = [
         "width 48 must be divisible by heads 5; try heads=6",
     ),
     (lambda: PlannerConfig(width=16, heads=32), "try heads=16"),
+    (lambda: PlannerConfig(width=15, heads=3), "two heads find whom words speak of"),
     (lambda: CriticConfig(clip_width=10, heads=3), "try heads=2"),
     (lambda: GeneratorConfig(width=15, heads=3), "even"),
     (lambda: GeneratorConfig(patch=6), "log2"),

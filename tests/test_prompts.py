@@ -128,24 +128,23 @@ def test_words_refer_to_those_that_name_whom_they_speak_of() -> None:
         {m: np.flatnonzero(row).tolist() for m, row in enumerate(rows) if row.any()}
         for rows in batch["refers"][0]
     )
-    assert says == {7: [8], 9: [8]}  # blue, shrinks: It
-    assert again == {
-        8: [2, 3, 4, 5],
-        11: [0, 1],
-        12: [0, 1],
-    }  # It: the ring, a ring; the star: a star
+    # "blue" and "shrinks" at "It"; "It" at "a ring: the ring", "the star" at "a star".
+    assert says == {7: [8], 9: [8]}
+    assert again == {8: [2, 3, 4, 5], 11: [0, 1], 12: [0, 1]}
 
 
 def test_what_is_cut_off_marks_nothing() -> None:
     """A text of more bytes, and one of more words, than are read."""
     for text in ("a star that goes up and up and is red", "a b c d e f g h i red"):
         start = text.index("red")
-        wording = Wording(text, (Span("looks/0/color", start, start + 3),))
+        said = Span("takes/0/who/0", 0, 3), Span("looks/0/color", start, start + 3)
         long, short = (
-            collate([(wording, OUTLINE, None)], text_length=length, tokens=grammar.SHORT)
+            collate([(Wording(text, said), OUTLINE, None)], text_length=length, tokens=25)
             for length in (64, 24)
         )
-        assert long["spans"].sum() == 1 and not short["spans"].any()
+        s = position(OUTLINE, "looks/0/color")
+        assert long["spans"][0, s].sum() == 1 and not short["spans"][0, s].any()
+        assert long["refers"][0, 0].sum() == 2 and not short["refers"].any()  # red: a star
 
 
 def test_the_place_in_the_picture_is_marked_of_whom_a_token_speaks() -> None:

@@ -45,17 +45,17 @@ def test_prompts_that_people_wrote(writer):
     for prompt, score in zip(prompts, scores, strict=True):
         if not score.exact:
             print(f"  {prompt} ({', '.join(score.missed) or 'looks and shots'})")
-    assert right / len(scores) >= 0.62
+    assert right / len(scores) >= 0.8
 
 
 @pytest.mark.parametrize(
     "options, least",
     [
-        ({"language": "en", "noise": "none", "picture": False}, 0.76),
-        ({"language": "zh", "noise": "none", "picture": False}, 0.76),
-        ({"noise": "mixed", "picture": False}, 0.75),
-        ({"noise": "misspelt", "picture": False}, 0.72),
-        ({"takes": 2, "noise": "none"}, 0.7),
+        ({"language": "en", "noise": "none", "picture": False}, 0.9),
+        ({"language": "zh", "noise": "none", "picture": False}, 0.9),
+        ({"noise": "mixed", "picture": False}, 0.87),
+        ({"noise": "misspelt", "picture": False}, 0.85),
+        ({"takes": 2, "noise": "none"}, 0.87),
     ],
     ids=["english", "chinese", "mixed", "misspelt", "two shots"],
 )
@@ -91,7 +91,7 @@ def test_what_a_picture_shows(writer):
         any(path.endswith(slots) for path in outlines.score(truth, found).missed)
         for truth, found in pairs
     ]
-    assert np.mean(missed) <= 0.35
+    assert np.mean(missed) <= 0.12
 
 
 def test_shots_that_a_picture_would_hide_are_said(writer):

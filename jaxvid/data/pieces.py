@@ -55,7 +55,8 @@ class Draw:
     """Random choices of a wording.
 
     Of each list of sentence forms with at least four the last quarter is held out: ``form`` never
-    gives those to training, and mostly those to a held-out wording.
+    gives those to training, and mostly those to a held-out wording. ``training``: what people
+    seldom do is drawn more often (``either``).
     """
 
     def __init__(self, rng: np.random.Generator, *, heldout: bool = False) -> None:
@@ -71,8 +72,8 @@ class Draw:
         return bool(self.rng.random() < probability)
 
     def either(self, probability: float, training: float = 0.5) -> bool:
-        """True with a probability, another one in training: of two orders the one that people
-        seldom use would be too rare to be learnt."""
+        """True with a probability, another one in training, where what people seldom do would be
+        too rare to be learnt."""
         return self.chance(training if self.training else probability)
 
     def form(self, forms: Sequence[T]) -> T:

@@ -120,8 +120,9 @@ def _words(wording: Wording, word_L: np.ndarray) -> list[tuple[str, np.ndarray]]
 def refer(wording: Wording, outline: Outline, word_L: np.ndarray) -> np.ndarray:
     """bool (2,M,M): at which words a word is to look, for a text whose bytes are of ``word_L``.
 
-    First those that state something of a look, at the nearest words that name it, as a verb at its
-    subject. Second those that name a look, at all that named it before.
+    First those that state something of a look, at the nearest words that name it: mostly a verb at
+    its subject. Second those that name a look, at all that named it before; mentions side by side
+    are one.
     """
     M = most_words(len(word_L))
     said, marks = _words(wording, word_L), np.zeros((2, M, M), bool)

@@ -3,7 +3,7 @@
 A prompt is a deterministic function of (seed, split, index). ``heldout`` uses sentence forms that
 ``train`` and ``test`` never use (``pieces.Draw``), and combinations of kind, colour and motion that
 they never show (``combinations``). ``train`` has more of what is hard: two actors, how they lie to
-each other, the second spoken of before the first (``pieces.Draw.either``). Some prompts are mixed,
+each other, in English the second spoken of first (``pieces.Draw.either``). Some prompts are mixed,
 misspelt or have words that nobody knows, and some stand beside a picture that says the rest.
 """
 
