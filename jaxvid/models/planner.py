@@ -43,7 +43,7 @@ class Places(NamedTuple):
 
 class Prompt(NamedTuple):
     """What the decoder reads: keys and values for each layer, which are real; where it points. And
-    whom words speak of (``models.prompt.Reference``), scores (B,2,M,M)."""
+    whom words speak of (``models.prompt.Reference``), scores (B,2,M,M) between words."""
 
     pairs: tuple[Pair, ...]
     mask_BM: jax.Array
