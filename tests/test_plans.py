@@ -40,7 +40,7 @@ def change(outline: Outline, part: int | None = None, **values: str) -> Outline:
 
 
 def test_what_is_said_has_no_fault() -> None:
-    stories = [story(5, "train", i, noise="none", picture=False).outline for i in range(300)]
+    stories = [story(5, "test", i, noise="none", picture=False).outline for i in range(300)]
     total = np.stack([rewards(outline, outline)[0].sum(0) for outline in stories])
     assert not total[:, [NAMES.index("unread"), NAMES.index("invented")]].any()
     # A few prompts contradict themselves; staging then misses something.
