@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from test_handwritten import load as handwritten
@@ -10,7 +11,7 @@ from jaxvid import cli, screenwriter, training_planner
 from jaxvid.data.stories import story
 from jaxvid.lint import lint
 from jaxvid.metrics import outlines
-from jaxvid.script import from_json
+from jaxvid.script import from_json, validate
 from jaxvid.typing import UserError
 
 COUNT = 100
@@ -125,3 +126,18 @@ def test_the_command_works_without_a_run(capsys, tmp_path):
     cli.main(["script", "--preview", str(tmp_path / "s.json")])
     assert (tmp_path / "s.gif").stat().st_size > 1000
     assert json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["prompt"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trained", [True, False], ids=["trained", "untrained"])
+def test_ten_thousand_scripts_drawn_at_temperature_2_are_valid_and_clean(trained):
+    planner, params, run = training_planner.read_planner(training_planner.SHIPPED)
+    if not trained:
+        params = training_planner.prepare_planner(run)[1](jax.random.key(0)).params
+    hot = screenwriter.Screenwriter(planner, params, temperature=2.0, batch=50)
+    stories = (story(5, "heldout", i, picture=False) for i in range(10_000))
+    drafts = hot.write_all([made.wording.text for made in stories], seed=3)
+    for draft in drafts:
+        validate(draft.script)
+        assert not lint(draft.script)
+    assert len({repr(draft.outline) for draft in drafts}) > 5000

@@ -130,9 +130,8 @@ def refer(wording: Wording, outline: Outline, word_L: np.ndarray) -> np.ndarray:
     for slot, words in said:
         if "/who/" in slot:
             named.setdefault(int(slot[-1]), set()).update(words[words >= 0].tolist())
-    runs: dict[int, list[list[int]]] = {
-        n: [] for n in named
-    }  # of a look, the words of each mention
+    # Of a look, the words of each mention.
+    runs: dict[int, list[list[int]]] = {n: [] for n in named}
     for n, names in named.items():
         for w in sorted(names):
             if w - 1 not in names:
